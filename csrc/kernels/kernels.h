@@ -1,0 +1,115 @@
+/* kernels.h -- what the core and the units know of each other: one function table, plain structs.
+ *
+ * A unit (one instruction set, one compute type) exports one sa_kernels. The core fills an
+ * sa_plan and one sa_head per batch entry and key head, and asks for blocks of rows. Kernels never
+ * allocate, never fail and never see Python, threads or the core.
+ *
+ * Legend: n_q queries, n_k keys, d and d_v head sizes, group = n_heads / n_kv_heads query heads
+ * share one key head. A *row* is one query of one head of the group: row r is query r / group of
+ * head r % group, so that neighbouring rows stand at neighbouring positions and share K and V.
+ */
+#ifndef SA_KERNELS_H
+#define SA_KERNELS_H
+
+#include "../include/selfattn.h"
+
+/* Keys per tile and per chunk. Both decide rounding (a chunk's sums start from zero and are merged
+ * in the order of the chunks), so they are constants and not a matter of scheduling. */
+enum { SA_TILE_KEYS = 64, SA_CHUNK_KEYS = 1024 };
+
+/* Rows of a block are a multiple of this, the last block's excepted; see b_q in forward.h. */
+enum { SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 384 };
+
+/* A matrix as the caller laid it out. */
+typedef struct {
+    char *data;
+    ptrdiff_t row_stride, col_stride; /* bytes */
+    sa_dtype dtype;
+} sa_matrix;
+
+/* A mask or bias of one head group: element (g, i, j) lies at data + g * head_stride + .... */
+typedef struct {
+    const char *data; /* NULL: absent */
+    ptrdiff_t head_stride, row_stride, col_stride; /* bytes */
+    sa_dtype dtype;
+} sa_score_term;
+
+/* Everything that is the same for all heads of a call. Decides rounding; holds no schedule. */
+typedef struct {
+    ptrdiff_t n_q, n_k, d, d_v, group;
+    double scale;
+    double softcap;   /* 0: off */
+    bool causal;
+    bool has_window;
+    int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
+    bool packed_keys; /* scores through packed K panels; else by dot products along d */
+} sa_plan;
+
+/* One key head of one batch entry with the query heads that read it. */
+typedef struct {
+    sa_matrix query; /* head 0 of the group; head g at + g * query_head_stride */
+    sa_matrix key, value;
+    sa_matrix out, weights; /* weights.data NULL: not wanted */
+    char *lse;              /* NULL: not wanted; float, or double in a float64 unit */
+    ptrdiff_t query_head_stride, out_head_stride, weights_head_stride;
+    ptrdiff_t lse_row_stride, lse_head_stride;
+    sa_score_term mask, bias;
+    const char *slopes, *sinks; /* double, NULL: absent */
+    ptrdiff_t slopes_stride, sinks_stride;
+    int64_t query_offset; /* position of query 0 among the keys */
+    ptrdiff_t n_keys;     /* keys from there on are padding and never read */
+} sa_head;
+
+/* Rows [row_begin, row_end) of a head, at most SA_MAX_BLOCK_ROWS. */
+typedef struct {
+    const sa_plan *plan;
+    const sa_head *head;
+    ptrdiff_t row_begin, row_end;
+} sa_block;
+
+/* Asked now and then inside a block; true = give up, the outputs no longer matter. */
+typedef struct {
+    bool (*stop)(void *context);
+    void *context;
+} sa_stop;
+
+/* The state of a block's rows after some chunks: plain storage in compute type, laid out by the
+ * unit: [rows, d_v padded] sums, [rows, lanes] denominators, [rows] maxima. */
+typedef struct sa_kernels {
+    const char *isa;
+    sa_dtype compute; /* SA_F32 or SA_F64 */
+    int lanes;        /* elements per vector */
+    int tile_rows, tile_vectors; /* the register tile: rows x (vectors * lanes) */
+
+    /* Bytes of scratch that each of the functions below needs for blocks of up to max_rows. */
+    size_t (*workspace_bytes)(const sa_plan *plan, ptrdiff_t max_rows);
+
+    /* Whole rows: out, lse and per-head weights as far as they are wanted. */
+    void (*forward)(const sa_block *block, void *workspace, sa_stop stop);
+
+    /* The same in parts. state_bytes: size of one block's state for one chunk. partial computes
+     * the state of one chunk of keys; combine merges n_chunks states, in order, and finishes the
+     * rows just as forward does. Bits are equal to forward's. */
+    size_t (*state_bytes)(const sa_plan *plan, ptrdiff_t max_rows);
+    void (*partial)(const sa_block *block, ptrdiff_t chunk, void *state, void *workspace,
+                    sa_stop stop);
+    void (*combine)(const sa_block *block, const void *states, ptrdiff_t n_chunks,
+                    ptrdiff_t state_stride, void *workspace, sa_stop stop);
+
+    /* Head-mean weights of queries [query_begin, query_end) of one batch entry: heads points at
+     * its n_kv_heads heads, whose out and lse are written as forward does. */
+    size_t (*mean_workspace_bytes)(const sa_plan *plan, ptrdiff_t n_kv_heads, ptrdiff_t n_queries);
+    void (*forward_mean)(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_kv_heads,
+                         ptrdiff_t query_begin, ptrdiff_t query_end, const sa_matrix *mean,
+                         void *workspace, sa_stop stop);
+
+    /* Parts alone, for tests and for the measured FMA peak. */
+    void (*probe_gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b,
+                       void *c);                      /* C = A B, contiguous, n % lanes == 0 */
+    void (*probe_exp2)(ptrdiff_t n, const void *t, double m, void *p); /* 2^(t - m), m integer */
+    void (*probe_tanh)(ptrdiff_t n, const void *x, void *y);
+    void (*probe_transpose)(const void *x, void *y);  /* [lanes, lanes] */
+    double (*probe_fma_peak)(int64_t repeats);        /* returns the FLOPs it executed */
+} sa_kernels;
+
+#endif

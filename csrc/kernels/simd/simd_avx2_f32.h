@@ -1,0 +1,126 @@
+/* simd_avx2_f32.h -- the vector vocabulary: 8 floats, AVX2 + FMA + F16C.
+ *
+ * The vocabulary is spelled the same in every simd header; unit.h lists what each word means.
+ */
+#ifndef SA_SIMD_AVX2_F32_H
+#define SA_SIMD_AVX2_F32_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SA_ISA_NAME "avx2"
+#define SA_UNIT_IS_F64 0
+#define LANES 8
+#define TILE_ROWS 6
+#define TILE_VECTORS 2
+#define EXP_CHAINS 2
+#define MAX_ACCUMULATORS 12
+
+typedef float real;
+typedef __m256 vec;
+
+static SA_INLINE vec v_zero(void) { return _mm256_setzero_ps(); }
+static SA_INLINE vec v_set1(real x) { return _mm256_set1_ps(x); }
+static SA_INLINE vec v_load(const real *p) { return _mm256_loadu_ps(p); }
+static SA_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
+static SA_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+static SA_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+static SA_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static SA_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
+static SA_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static SA_INLINE vec v_product_error(vec a, vec b, vec p) { return _mm256_fmsub_ps(a, b, p); }
+static SA_INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+
+static SA_INLINE vec v_abs(vec a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+
+static SA_INLINE vec v_copysign(vec magnitude, vec sign)
+{
+    const vec bit = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_andnot_ps(bit, magnitude), _mm256_and_ps(bit, sign));
+}
+
+static SA_INLINE real v_reduce_add(vec a)
+{
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static SA_INLINE real v_reduce_max(vec a)
+{
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+/* Adding 1.5 * 2^23 rounds to an integer and leaves it, plus the exponent bias 127, in the low
+ * bits of the significand: one addition yields both round(t) - m and the bits of 2^(round(t) - m). */
+#define EXP_MAGIC 12583039.0f
+
+static SA_INLINE vec v_origin(real m) { return _mm256_set1_ps(EXP_MAGIC - m); }
+
+static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
+{
+    *k = _mm256_fmadd_ps(s, c, origin);
+    return _mm256_fmsub_ps(s, c, _mm256_sub_ps(*k, origin));
+}
+
+static SA_INLINE vec v_scale(vec p, vec k)
+{
+    const vec power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(k), 23));
+    const vec normal = _mm256_cmp_ps(k, _mm256_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
+    return _mm256_and_ps(_mm256_mul_ps(p, power), normal);
+}
+
+static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
+{
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)seen));
+    const __m256i hidden = _mm256_cmpeq_epi32(bytes, _mm256_setzero_si256());
+    return _mm256_blendv_ps(t, _mm256_set1_ps(-INFINITY), _mm256_castsi256_ps(hidden));
+}
+
+static SA_INLINE vec v_finite_or_zero(vec a)
+{
+    return _mm256_and_ps(a, _mm256_cmp_ps(v_abs(a), _mm256_set1_ps(INFINITY), _CMP_LT_OQ));
+}
+
+static SA_INLINE void v_transpose(vec r[LANES])
+{
+    vec a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
+        b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xEE);
+        b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
+        b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+static SA_INLINE vec v_load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+
+static SA_INLINE vec v_load_bf16(const uint16_t *p)
+{
+    const __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
+}
+
+static SA_INLINE void v_store_f16(uint16_t *p, vec a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* simd_avx512_f32.h -- the vector vocabulary: 16 floats, AVX-512 F, DQ, BW, VL. See unit.h. */
+#ifndef SA_SIMD_AVX512_F32_H
+#define SA_SIMD_AVX512_F32_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SA_ISA_NAME "avx512"
+#define SA_UNIT_IS_F64 0
+#define LANES 16
+#define TILE_ROWS 6
+#define TILE_VECTORS 4
+#define EXP_CHAINS 4
+#define MAX_ACCUMULATORS 24
+
+typedef float real;
+typedef __m512 vec;
+
+static SA_INLINE vec v_zero(void) { return _mm512_setzero_ps(); }
+static SA_INLINE vec v_set1(real x) { return _mm512_set1_ps(x); }
+static SA_INLINE vec v_load(const real *p) { return _mm512_loadu_ps(p); }
+static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
+static SA_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+static SA_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+static SA_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+static SA_INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
+static SA_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+static SA_INLINE vec v_product_error(vec a, vec b, vec p) { return _mm512_fmsub_ps(a, b, p); }
+static SA_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+
+static SA_INLINE vec v_abs(vec a)
+{
+    return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a);
+}
+
+static SA_INLINE vec v_copysign(vec magnitude, vec sign)
+{
+    const vec bit = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(bit, magnitude), _mm512_and_ps(bit, sign));
+}
+
+/* Halves onto each other; the last step of both reductions is the same in every vocabulary. */
+static SA_INLINE real v_reduce_add(vec a)
+{
+    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static SA_INLINE real v_reduce_max(vec a)
+{
+    const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+/* 1.5 * 2^23 + 127: as in simd_avx2_f32.h. */
+#define EXP_MAGIC 12583039.0f
+
+static SA_INLINE vec v_origin(real m) { return _mm512_set1_ps(EXP_MAGIC - m); }
+
+static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
+{
+    *k = _mm512_fmadd_ps(s, c, origin);
+    return _mm512_fmsub_ps(s, c, _mm512_sub_ps(*k, origin));
+}
+
+static SA_INLINE vec v_scale(vec p, vec k)
+{
+    const vec power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));
+    const __mmask16 normal =
+        _mm512_cmp_ps_mask(k, _mm512_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
+    return _mm512_maskz_mul_ps(normal, p, power);
+}
+
+static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)seen);
+    return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), _mm_test_epi8_mask(bytes, bytes), t);
+}
+
+static SA_INLINE vec v_finite_or_zero(vec a)
+{
+    const __mmask16 finite = _mm512_cmp_ps_mask(v_abs(a), _mm512_set1_ps(INFINITY), _CMP_LT_OQ);
+    return _mm512_maskz_mov_ps(finite, a);
+}
+
+static SA_INLINE void v_transpose(vec r[LANES])
+{
+    vec a[16], b[16];
+    SA_UNROLL
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    SA_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
+        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    SA_UNROLL
+    for (int i = 0; i < 4; i++) { /* quarters 0 2 and 1 3 of two rows */
+        a[i] = _mm512_shuffle_f32x4(b[i], b[i + 4], 0x88);
+        a[i + 4] = _mm512_shuffle_f32x4(b[i], b[i + 4], 0xDD);
+        a[i + 8] = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0x88);
+        a[i + 12] = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0xDD);
+    }
+    SA_UNROLL
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_f32x4(a[i], a[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(a[i], a[i + 8], 0xDD);
+    }
+}
+
+static SA_INLINE vec v_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static SA_INLINE vec v_load_bf16(const uint16_t *p)
+{
+    const __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+}
+
+static SA_INLINE void v_store_f16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#endif

@@ -1,0 +1,65 @@
+/* simd_scalar_f32.h -- the vector vocabulary without an instruction set: 4 floats.
+ *
+ * A vec is a fixed-width array in the compilers' portable vector notation (GCC, clang), which any
+ * target turns into what it has: SSE2, NEON, or four scalars. fma is a * b + c with two roundings,
+ * never libm's. See unit.h for the meaning of each word.
+ */
+#ifndef SA_SIMD_SCALAR_F32_H
+#define SA_SIMD_SCALAR_F32_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define SA_ISA_NAME "scalar"
+#define SA_UNIT_IS_F64 0
+#define LANES 4
+#define TILE_ROWS 4
+#define TILE_VECTORS 2
+#define EXP_CHAINS 4
+#define MAX_ACCUMULATORS 8
+
+typedef float real;
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t lane_bits __attribute__((vector_size(16)));
+
+/* 1.5 * 2^23 + 127: as in simd_avx2_f32.h. */
+#define EXP_MAGIC 12583039.0f
+#define EXP_LEAST (EXP_MAGIC - 126.0f)
+#define EXP_SHIFT 23
+#define SIGN_BIT INT32_MIN
+#define SPLITTER 4097.0f /* 2^12 + 1 */
+
+#include "simd_scalar.h"
+
+static SA_INLINE void v_transpose(vec r[LANES])
+{
+    for (int i = 0; i < LANES; i++) {
+        for (int j = 0; j < i; j++) {
+            const real x = r[i][j];
+            r[i][j] = r[j][i];
+            r[j][i] = x;
+        }
+    }
+}
+
+static SA_INLINE real v_reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+
+static SA_INLINE vec v_load_f16(const uint16_t *p)
+{
+    return (vec){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
+}
+
+static SA_INLINE vec v_load_bf16(const uint16_t *p)
+{
+    return (vec){bfloat_to_float(p[0]), bfloat_to_float(p[1]), bfloat_to_float(p[2]),
+                 bfloat_to_float(p[3])};
+}
+
+static SA_INLINE void v_store_f16(uint16_t *p, vec a)
+{
+    for (int i = 0; i < LANES; i++) {
+        p[i] = float_to_half(a[i]);
+    }
+}
+
+#endif

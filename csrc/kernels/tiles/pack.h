@@ -1,0 +1,191 @@
+/* pack.h -- the caller's layout on one side, aligned rows of `real` on the other.
+ *
+ * Every element type and every stride (negative, zero, not a multiple of anything) is read and
+ * written here and nowhere else: load_row, store_row, and two ways to lay out a tile:
+ *   pack_rows     [n, d]            rows, padded with zeros to ld
+ *   pack_panels   [n / NR][d][NR]   keys in lanes: the B operand of the scores
+ */
+#ifndef SA_PACK_H
+#define SA_PACK_H
+
+enum { NR = TILE_VECTORS * LANES }; /* keys of a panel */
+
+static SA_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static SA_INLINE ptrdiff_t dtype_size(sa_dtype t)
+{
+    return t == SA_BOOL ? 1 : t == SA_F16 || t == SA_BF16 ? 2 : t == SA_F32 ? 4 : 8;
+}
+
+static SA_INLINE real load_one(const char *p, sa_dtype t)
+{
+    uint16_t h;
+    float f;
+    double d;
+    switch (t) {
+    case SA_F16:
+        memcpy(&h, p, sizeof h);
+        return half_to_float(h);
+    case SA_BF16:
+        memcpy(&h, p, sizeof h);
+        return bfloat_to_float(h);
+    case SA_F32:
+        memcpy(&f, p, sizeof f);
+        return f;
+    default:
+        memcpy(&d, p, sizeof d);
+        return (real)d;
+    }
+}
+
+static SA_INLINE void store_one(char *p, sa_dtype t, real x)
+{
+    uint16_t h;
+    float f;
+    double d;
+    switch (t) {
+    case SA_F16:
+        h = float_to_half((float)x);
+        memcpy(p, &h, sizeof h);
+        break;
+    case SA_BF16:
+        h = float_to_bfloat((float)x);
+        memcpy(p, &h, sizeof h);
+        break;
+    case SA_F32:
+        f = (float)x;
+        memcpy(p, &f, sizeof f);
+        break;
+    default:
+        d = x;
+        memcpy(p, &d, sizeof d);
+    }
+}
+
+/* LANES neighbouring elements */
+static SA_INLINE vec load_lanes(const char *p, sa_dtype t)
+{
+#if !SA_UNIT_IS_F64
+    if (t == SA_F16) {
+        return v_load_f16((const uint16_t *)(const void *)p);
+    }
+    if (t == SA_BF16) {
+        return v_load_bf16((const uint16_t *)(const void *)p);
+    }
+#endif
+    (void)t;
+    return v_load((const real *)(const void *)p);
+}
+
+/* Whether load_lanes can read elements of type t that lie side by side. */
+static SA_INLINE bool is_contiguous(ptrdiff_t stride, sa_dtype t)
+{
+    const bool own_type = SA_UNIT_IS_F64 ? t == SA_F64 : t == SA_F16 || t == SA_BF16 || t == SA_F32;
+    return own_type && stride == dtype_size(t);
+}
+
+/* dst[0 .. n) = elements of type t, stride bytes apart */
+static void load_row(real *restrict dst, const char *src, ptrdiff_t stride, sa_dtype t, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    if (is_contiguous(stride, t)) {
+        for (; i + LANES <= n; i += LANES) {
+            v_store(dst + i, load_lanes(src + i * stride, t));
+        }
+    }
+    for (; i < n; i++) {
+        dst[i] = load_one(src + i * stride, t);
+    }
+}
+
+/* elements of type t, stride bytes apart = src[0 .. n) */
+static void store_row(char *dst, ptrdiff_t stride, sa_dtype t, const real *restrict src, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    if (is_contiguous(stride, t)) {
+        for (; i + LANES <= n; i += LANES) {
+            char *p = dst + i * stride;
+#if !SA_UNIT_IS_F64
+            if (t == SA_F16) {
+                v_store_f16((uint16_t *)(void *)p, v_load(src + i));
+                continue;
+            }
+            if (t == SA_BF16) {
+                for (int j = 0; j < LANES; j++) {
+                    store_one(p + j * 2, t, src[i + j]);
+                }
+                continue;
+            }
+#endif
+            v_store((real *)(void *)p, v_load(src + i));
+        }
+    }
+    for (; i < n; i++) {
+        store_one(dst + i * stride, t, src[i]);
+    }
+}
+
+static void pack_rows(real *restrict dst, ptrdiff_t ld, const sa_matrix *m, ptrdiff_t first,
+                      ptrdiff_t n, ptrdiff_t d)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real *row = dst + i * ld;
+        load_row(row, m->data + (first + i) * m->row_stride, m->col_stride, m->dtype, d);
+        for (ptrdiff_t c = d; c < ld; c++) {
+            row[c] = 0;
+        }
+    }
+}
+
+/* Columns [c, c + width) of up to LANES rows, the rest zero, transposed into dst [width][NR]. */
+static SA_INLINE void pack_block(real *restrict dst, const char *src, ptrdiff_t row_stride,
+                                 ptrdiff_t col_stride, sa_dtype t, ptrdiff_t rows, ptrdiff_t width)
+{
+    vec x[LANES];
+    for (ptrdiff_t i = 0; i < LANES; i++) {
+        const char *p = src + i * row_stride;
+        if (i >= rows) {
+            x[i] = v_zero();
+        } else if (width == LANES && is_contiguous(col_stride, t)) {
+            x[i] = load_lanes(p, t);
+        } else {
+            real some[LANES] = {0};
+            for (ptrdiff_t c = 0; c < width; c++) {
+                some[c] = load_one(p + c * col_stride, t);
+            }
+            x[i] = v_load(some);
+        }
+    }
+    v_transpose(x);
+    for (ptrdiff_t c = 0; c < width; c++) {
+        v_store(dst + c * NR, x[c]);
+    }
+}
+
+/* Keys [first, first + n), zeros up to a multiple of NR. */
+static void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first, ptrdiff_t n,
+                        ptrdiff_t d)
+{
+    const sa_dtype t = m->dtype;
+    for (ptrdiff_t j = 0; j < round_up(n, NR); j += LANES) {
+        real *panel = dst + j / NR * NR * d + j % NR;
+        const char *src = m->data + (first + j) * m->row_stride;
+        const ptrdiff_t rows = n - j < LANES ? n - j : LANES;
+        ptrdiff_t c = 0;
+        if (rows == LANES && is_contiguous(m->col_stride, t)) {
+            for (; c + LANES <= d; c += LANES) {
+                pack_block(panel + c * NR, src + c * dtype_size(t), m->row_stride, dtype_size(t), t,
+                           LANES, LANES);
+            }
+        }
+        for (; c < d; c += LANES) {
+            pack_block(panel + c * NR, src + c * m->col_stride, m->row_stride, m->col_stride, t,
+                       rows, d - c < LANES ? d - c : LANES);
+        }
+    }
+}
+
+#endif

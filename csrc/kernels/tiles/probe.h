@@ -1,0 +1,71 @@
+/* probe.h -- parts of a unit alone: for tests of each vocabulary word and tile, and for the
+ * measured peak of multiply-adds against which a benchmark reads its numbers. */
+#ifndef SA_PROBE_H
+#define SA_PROBE_H
+
+/* C [m, n] = A [m, k] B [k, n], n a multiple of LANES */
+static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b, void *c)
+{
+    for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
+        const int rows = m - i < TILE_ROWS ? (int)(m - i) : TILE_ROWS;
+        gemm_rows(rows, n, k, (const real *)a + i * k, k, b, n, (real *)c + i * n, n, NULL);
+    }
+}
+
+static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        real *x = (real *)p + i;
+        v_store(x, v_load((const real *)t + i));
+        exp2_shifted(1, x, x, false, v_set1(1), v_origin((real)m), v_zero());
+    }
+}
+
+static void probe_tanh(ptrdiff_t n, const void *x, void *y)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vec factor = v_set1((real)(2 * LOG2E));
+        v_store((real *)y + i, tanh_scaled(v_load((const real *)x + i), factor));
+    }
+}
+
+static void probe_transpose(const void *x, void *y)
+{
+    vec rows[LANES];
+    for (int i = 0; i < LANES; i++) {
+        rows[i] = v_load((const real *)x + i * LANES);
+    }
+    v_transpose(rows);
+    for (int i = 0; i < LANES; i++) {
+        v_store((real *)y + i * LANES, rows[i]);
+    }
+}
+
+/* Independent chains enough to hide the latency of a multiply-add twice over. */
+static double probe_fma_peak(int64_t repeats)
+{
+    enum { CHAINS = MAX_ACCUMULATORS };
+    vec acc[CHAINS];
+    volatile real start = (real)0.5;
+    const vec x = v_set1(start), y = v_set1(start);
+    SA_UNROLL
+    for (int i = 0; i < CHAINS; i++) {
+        acc[i] = v_set1(start);
+    }
+    for (int64_t n = 0; n < repeats; n++) {
+        SA_UNROLL
+        for (int i = 0; i < CHAINS; i++) {
+            acc[i] = v_fma(acc[i], x, y);
+        }
+    }
+    vec sum = v_zero();
+    SA_UNROLL
+    for (int i = 0; i < CHAINS; i++) {
+        sum = v_add(sum, acc[i]);
+    }
+    volatile real sink = v_reduce_add(sum);
+    (void)sink;
+    return 2.0 * CHAINS * LANES * (double)repeats;
+}
+
+#endif

@@ -1,0 +1,166 @@
+/* scores.h -- from the products q.k to t, the logit in units of log2.
+ *
+ *   t = log2(e) * (cap(scale q.k) + bias - slope |p - j| + mask),  cap(x) = softcap tanh(x / softcap)
+ *
+ * Without any term t = c (q.k) is left to the exponential, which has the factor for nothing. With
+ * terms t is kept as a sum of two numbers: t may be far from 0 where q.k is not, and rounding it
+ * would cost exp(t) the bits that api.md's bound promises. Two-sum: Knuth, TAOCP vol. 2, 4.2.2.
+ */
+#ifndef SA_SCORES_H
+#define SA_SCORES_H
+
+/* log2(e) - (real)log2(e) */
+#if SA_UNIT_IS_F64
+#define LOG2E_LOW 2.03552737409310331e-17
+#else
+#define LOG2E_LOW 1.92596299112661e-8f
+#endif
+
+static const real tile_index[SA_TILE_KEYS] = {
+    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
+};
+
+/* Sets has_terms and factor: whether logits_row must make t, and what its results still lack. A
+ * factor of 0 would turn a hidden -inf into NaN, and counts as a term. */
+static void find_terms(block_work *w)
+{
+    const sa_head *h = w->head;
+    const real c = (real)(fabs(w->plan->scale) * LOG2E);
+    w->has_terms = w->plan->softcap != 0 || h->bias.data || h->slopes ||
+                   (h->mask.data && h->mask.dtype != SA_BOOL) || !(c >= SMALLEST_NORMAL);
+    w->factor = w->has_terms ? 1 : c;
+}
+
+/* (s, low) += (high, rest), lane by lane over [begin, end) */
+static void add_split(real *s, real *low, const real *high, const real *rest, ptrdiff_t begin,
+                      ptrdiff_t end)
+{
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        const vec a = v_load(s + j), b = v_load(high + j);
+        const vec sum = v_add(a, b);
+        const vec b_part = v_sub(sum, a);
+        const vec error = v_add(v_sub(a, v_sub(sum, b_part)), v_sub(b, b_part));
+        const vec small = v_finite_or_zero(v_add(error, v_load(rest + j)));
+        v_store(s + j, sum);
+        v_store(low + j, v_add(v_load(low + j), small));
+    }
+}
+
+/* w->term, w->term_low = log2(e) * n elements of a mask or bias. A finite element stays finite:
+ * the lowest float is a common way to write "hidden" and must not become -inf. */
+static void load_term(block_work *w, const sa_score_term *term, ptrdiff_t r, ptrdiff_t key,
+                      ptrdiff_t begin, ptrdiff_t end)
+{
+    const real most = LARGEST_LOGIT, infinity = (real)INFINITY;
+    real *t = w->term;
+    load_row(t + begin, term_row(w, term, r, key + begin), term->col_stride, term->dtype,
+             end - begin);
+    for (ptrdiff_t j = begin; j < end; j++) {
+        const real x = t[j];
+        t[j] = x < -most && x > -infinity ? -most : x > most && x < infinity ? most : x;
+    }
+    const vec log2e = v_set1((real)LOG2E), log2e_low = v_set1(LOG2E_LOW);
+    for (ptrdiff_t j = begin / LANES * LANES; j < end; j += LANES) {
+        const vec x = v_load(t + j), high = v_mul(x, log2e);
+        v_store(w->term_low + j, v_fma(x, log2e_low, v_product_error(x, log2e, high)));
+        v_store(t + j, high);
+    }
+}
+
+/* w->term, w->term_low = -log2(e) slope |p - key - j|. Float units go through double, so that
+ * distances beyond 2^24 stay exact. */
+static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t begin,
+                       ptrdiff_t end)
+{
+#if SA_UNIT_IS_F64
+    const vec log2e = v_set1(LOG2E), minus_slope = v_set1(-slope);
+    const vec a = v_mul(minus_slope, log2e);
+    const vec a_low =
+        v_fma(minus_slope, v_set1(LOG2E_LOW), v_product_error(minus_slope, log2e, a));
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        const vec x = v_abs(v_sub(v_set1((double)distance), v_load(tile_index + j)));
+        const vec high = v_mul(a, x);
+        v_store(w->term + j, high);
+        v_store(w->term_low + j, v_fma(a_low, x, v_product_error(a, x, high)));
+    }
+#else
+    const double a = -slope * LOG2E, d = (double)distance;
+    for (ptrdiff_t j = begin; j < end; j++) {
+        const double x = a * fabs(d - (double)tile_index[j]);
+        const float high = (float)x;
+        w->term[j] = high;
+        w->term_low[j] = (float)(x - (double)high);
+    }
+#endif
+}
+
+/* s[begin, end) = scale q.k or its soft-capped form, times log2(e) */
+static void scale_row(const sa_plan *p, real *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    const double scale = fabs(p->scale);
+    if (p->softcap != 0) {
+        const vec inner = v_set1((real)(2 * LOG2E * (scale / p->softcap)));
+        const vec outer = v_set1((real)(p->softcap * LOG2E));
+        for (ptrdiff_t j = begin; j < end; j += LANES) {
+            v_store(s + j, v_mul(outer, tanh_scaled(v_load(s + j), inner)));
+        }
+        return;
+    }
+    const vec c = v_set1((real)(scale * LOG2E));
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        v_store(s + j, v_mul(c, v_load(s + j)));
+    }
+}
+
+static SA_INLINE void hide(real *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    for (ptrdiff_t j = begin; j < end; j++) {
+        s[j] = -(real)INFINITY;
+    }
+}
+
+/* Turn the products s[begin, end) of row r with keys key + j into t = w->factor (s + low), -inf
+ * where hidden; low only if w->has_terms. begin and end are multiples of LANES around [first, last),
+ * the keys that intervals let the row see; seen says what the mask leaves of those. */
+static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *low,
+                       ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last, sight seen)
+{
+    const sa_head *h = w->head;
+    if (seen == SEE_NONE || first >= last) {
+        hide(s, begin, end);
+        memset(low + begin, 0, (size_t)(end - begin) * sizeof(real));
+        return;
+    }
+    if (w->has_terms) {
+        scale_row(w->plan, s, begin, end);
+        memset(low + begin, 0, (size_t)(end - begin) * sizeof(real));
+    }
+    if (h->bias.data) {
+        load_term(w, &h->bias, r, key, first, last);
+        add_split(s, low, w->term, w->term_low, begin, end);
+    }
+    if (h->slopes) {
+        double slope;
+        memcpy(&slope, h->slopes + head_of(w, r) * h->slopes_stride, sizeof slope);
+        const int64_t position = (int64_t)query_of(w, r) + h->query_offset;
+        alibi_term(w, slope, position - key, begin, end);
+        add_split(s, low, w->term, w->term_low, begin, end);
+    }
+    if (h->mask.data && h->mask.dtype != SA_BOOL) {
+        load_term(w, &h->mask, r, key, first, last);
+        add_split(s, low, w->term, w->term_low, begin, end);
+    }
+    if (seen == SEE_SOME) {
+        uint8_t bytes[SA_TILE_KEYS] = {0};
+        mask_bytes(w, r, key + first, last - first, bytes + first);
+        for (ptrdiff_t j = begin; j < end; j += LANES) {
+            v_store(s + j, v_keep(v_load(s + j), bytes + j));
+        }
+    }
+    hide(s, begin, first);
+    hide(s, last, end);
+}
+
+#endif

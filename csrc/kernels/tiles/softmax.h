@@ -1,0 +1,130 @@
+/* softmax.h -- the running softmax of rows: take in a tile, merge two states, finish.
+ *
+ *   m' = max(m, ceil(max_j t_j)),  l' = 2^(m - m') l + sum_j p_j,  p_j = 2^(t_j - m')
+ *
+ * (Milakov and Gimelshein, "Online normalizer calculation for softmax".) As m is an integer, the
+ * rescaling is exact, and a row's bits depend on nothing but its own visible scores: whether a
+ * tile is skipped or seen through a mask changes neither m nor l nor o.
+ *
+ * m: -inf until a finite score was seen; +inf or NaN make the row NaN, as in NumPy.
+ */
+#ifndef SA_SOFTMAX_H
+#define SA_SOFTMAX_H
+
+/* 2^d for an integer d <= 0, 0 below the normal range; 1 for equal maxima, both -inf too */
+static SA_INLINE real power_between(real m_old, real m_new)
+{
+    if (m_old == m_new) {
+        return 1;
+    }
+    const real d = m_old - m_new;
+    return d < MIN_EXPONENT ? 0 : d == d ? (real)ldexp(1.0, (int)d) : d;
+}
+
+static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    vec m = v_set1(-(real)INFINITY);
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        m = v_max(v_load(s + j), m); /* a NaN is passed over; it shows in the sum */
+    }
+    return v_reduce_max(m);
+}
+
+/* s = 2^(c s + low - m) over [begin, end); returns the sums by lane. */
+static SA_INLINE vec exp_row(real *s, const real *low, const bool has_low, real c, real m,
+                             ptrdiff_t begin, ptrdiff_t end)
+{
+    const vec factor = v_set1(c), origin = v_origin(m);
+    vec sum = v_zero();
+    ptrdiff_t j = begin;
+    for (; j + EXP_CHAINS * LANES <= end; j += EXP_CHAINS * LANES) {
+        sum = exp2_shifted(EXP_CHAINS, s + j, low + j, has_low, factor, origin, sum);
+    }
+    for (; j < end; j += LANES) {
+        sum = exp2_shifted(1, s + j, low + j, has_low, factor, origin, sum);
+    }
+    return sum;
+}
+
+/* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
+ * rounding took from t is below a float64's last place too, and is dropped as there. */
+#define MAX_ORIGIN 2097152 /* 2^21 */
+#define ABSORBING 1152921504606846976.0 /* 2^60 */
+
+static vec exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
+                       ptrdiff_t end)
+{
+    for (ptrdiff_t j = begin; j < end; j++) {
+        real t = s[j] * c - m;
+        if (has_low && !(fabs((double)m) >= ABSORBING)) {
+            t += low[j];
+        }
+        s[j] = t;
+    }
+    return exp_row(s, low, false, 1, 0, begin, end);
+}
+
+/* s = 2^(t - m); returns the sums by lane. m is not below any t. */
+static SA_INLINE vec weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
+                               ptrdiff_t end)
+{
+    const real origin = m == -(real)INFINITY ? 0 : m;
+    if (!(fabs((double)origin) < MAX_ORIGIN)) {
+        return exp_far_row(s, low, w->has_terms, w->factor, origin, begin, end);
+    }
+    return w->has_terms ? exp_row(s, low, true, w->factor, origin, begin, end)
+                        : exp_row(s, low, false, w->factor, origin, begin, end);
+}
+
+/* The new maximum of a row that takes in s, and in *alpha the factor from the old one to it. */
+static SA_INLINE real raise_max(const real *s, real factor, real m_old, ptrdiff_t begin,
+                                ptrdiff_t end, real *alpha)
+{
+    const real most = row_max(s, begin, end);
+    const real top = most > -(real)INFINITY ? (real)ceil((double)(most * factor)) : most;
+    const real m = top > m_old ? top : m_old;
+    *alpha = power_between(m_old, m);
+    return m;
+}
+
+/* total += part, row by row */
+static void merge_states(const row_state *total, const row_state *part, ptrdiff_t rows,
+                         ptrdiff_t ldo)
+{
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real m_total = total->m[r], m_part = part->m[r];
+        const real m = m_part > m_total ? m_part : m_total;
+        const vec a = v_set1(power_between(m_total, m)), b = v_set1(power_between(m_part, m));
+        for (ptrdiff_t j = 0; j < ldo; j += LANES) {
+            real *o = total->o + r * ldo + j;
+            v_store(o, v_fma(v_load(o), a, v_mul(v_load(part->o + r * ldo + j), b)));
+        }
+        real *l = total->l + r * LANES;
+        v_store(l, v_fma(v_load(l), a, v_mul(v_load(part->l + r * LANES), b)));
+        total->m[r] = m;
+    }
+}
+
+/* Join the sink's logit, and leave the row's maximum and denominator. */
+static void finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, double *l)
+{
+    const sa_head *h = w->head;
+    *m = st->m[r];
+    *l = (double)v_reduce_add(v_load(st->l + r * LANES));
+    if (!h->sinks) {
+        return;
+    }
+    double sink;
+    memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
+    if (!(sink > -(double)INFINITY)) {
+        return;
+    }
+    const double n = nearbyint(sink * LOG2E);
+    /* sink log2(e) - n, from log2(e) = 1.4426950408889634 + 2.0355e-17 */
+    const double f = fma(sink, LOG2E, -n) + sink * 2.03552737409310331e-17;
+    const real top = (real)(n + 1) > *m ? (real)(n + 1) : *m;
+    *l = *l * (double)power_between(*m, top) + exp2(f) * exp2(n - (double)top);
+    *m = top;
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* visible.h -- which keys a row may look at. Every rule that hides a key stands here.
+ *
+ * Position p = i + query_offset. causal: j <= p; window: p - left <= j <= p + right; key_lengths:
+ * j < n_keys. These three give each row one interval of keys. A bool mask (false) and a float mask
+ * (-inf) hide single keys inside it. What is hidden is never read from K or V where a whole tile
+ * is, and never reaches the row where another row of the tile sees it.
+ */
+#ifndef SA_VISIBLE_H
+#define SA_VISIBLE_H
+
+typedef enum { SEE_NONE, SEE_SOME, SEE_ALL } sight;
+
+static SA_INLINE ptrdiff_t clamp(int64_t x, ptrdiff_t least, ptrdiff_t most)
+{
+    return x < least ? least : x > most ? most : (ptrdiff_t)x;
+}
+
+static SA_INLINE ptrdiff_t query_of(const block_work *w, ptrdiff_t r)
+{
+    return (w->row_begin + r) / w->plan->group;
+}
+
+static SA_INLINE ptrdiff_t head_of(const block_work *w, ptrdiff_t r)
+{
+    return (w->row_begin + r) % w->plan->group;
+}
+
+static SA_INLINE void widen(interval *v, ptrdiff_t first, ptrdiff_t last)
+{
+    if (first < last) {
+        v->first = first < v->first ? first : v->first;
+        v->last = last > v->last ? last : v->last;
+    }
+    v->all_first = first > v->all_first ? first : v->all_first;
+    v->all_last = last < v->all_last ? last : v->all_last;
+}
+
+/* Fills first, last (of each row), seen (of each group), first_key and last_key (of the block). */
+static void find_visible_rows(block_work *w)
+{
+    const sa_plan *p = w->plan;
+    const interval none = {w->head->n_keys, 0, 0, w->head->n_keys};
+    interval block = none;
+    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
+        const int64_t position = (int64_t)query_of(w, r) + w->head->query_offset;
+        ptrdiff_t first = 0, last = w->head->n_keys;
+        if (p->causal) {
+            last = clamp(position + 1, 0, last);
+        }
+        if (p->has_window && p->window_right != SA_WINDOW_OPEN) {
+            last = clamp(position + p->window_right + 1, 0, last);
+        }
+        if (p->has_window && p->window_left != SA_WINDOW_OPEN) {
+            first = clamp(position - p->window_left, 0, last);
+        }
+        w->first[r] = first;
+        w->last[r] = last;
+        interval *group = &w->seen[r / TILE_ROWS];
+        if (r % TILE_ROWS == 0) {
+            *group = none;
+        }
+        widen(group, first, last);
+        widen(&block, first, last);
+    }
+    w->first_key = block.first;
+    w->last_key = block.last;
+}
+
+static SA_INLINE const char *term_row(const block_work *w, const sa_score_term *term, ptrdiff_t r,
+                                      ptrdiff_t key)
+{
+    return term->data + head_of(w, r) * term->head_stride + query_of(w, r) * term->row_stride +
+           key * term->col_stride;
+}
+
+static SA_INLINE bool is_hidden(const char *p, sa_dtype t)
+{
+    return t == SA_BOOL ? *p == 0 : load_one(p, t) == -(real)INFINITY;
+}
+
+/* What the mask leaves of keys [key, key + n) for row r. */
+static sight mask_sight(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n)
+{
+    const sa_score_term *mask = &w->head->mask;
+    if (!mask->data) {
+        return SEE_ALL;
+    }
+    const char *p = term_row(w, mask, r, key);
+    const ptrdiff_t count = mask->col_stride == 0 ? 1 : n;
+    ptrdiff_t hidden = 0;
+    if (mask->dtype == SA_BOOL && mask->col_stride == 1) {
+        for (ptrdiff_t j = 0; j < count; j++) {
+            hidden += p[j] == 0;
+        }
+    } else if (is_contiguous(mask->col_stride, mask->dtype)) {
+        load_row(w->term, p, mask->col_stride, mask->dtype, count);
+        for (ptrdiff_t j = 0; j < count; j++) {
+            hidden += w->term[j] == -(real)INFINITY;
+        }
+    } else {
+        for (ptrdiff_t j = 0; j < count; j++) {
+            hidden += is_hidden(p + j * mask->col_stride, mask->dtype);
+        }
+    }
+    return hidden == 0 ? SEE_ALL : hidden == count ? SEE_NONE : SEE_SOME;
+}
+
+/* seen[j] = whether the mask lets row r see key + j, for j in [0, n) */
+static void mask_bytes(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n, uint8_t *seen)
+{
+    const sa_score_term *mask = &w->head->mask;
+    if (!mask->data) {
+        memset(seen, 1, (size_t)n);
+        return;
+    }
+    const char *p = term_row(w, mask, r, key);
+    if (mask->dtype == SA_BOOL && mask->col_stride == 1) {
+        memcpy(seen, p, (size_t)n);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        seen[j] = !is_hidden(p + j * mask->col_stride, mask->dtype);
+    }
+}
+
+#endif

@@ -1,0 +1,100 @@
+/* workspace.h -- the scratch memory of one block of rows, carved from one allocation.
+ *
+ * Every array starts on a cache line of its own, and consecutive arrays are pushed apart by one
+ * more line each, so that no two of them lie a multiple of 4096 bytes apart.
+ */
+#ifndef SA_WORKSPACE_H
+#define SA_WORKSPACE_H
+
+/* Partial softmax of rows over some keys: o = sum 2^(t - m) v, l = sum 2^(t - m) by lane, m an
+ * integer not below any t seen (t: score in units of log2), -inf before the first. */
+typedef struct {
+    real *o; /* [rows, ldo] */
+    real *l; /* [rows, LANES] */
+    real *m; /* [rows] */
+} row_state;
+
+/* Of some rows: the keys that any of them sees, [first, last), and that all see. */
+typedef struct {
+    ptrdiff_t first, last, all_first, all_last;
+} interval;
+
+typedef struct {
+    const sa_plan *plan;
+    const sa_head *head;
+    sa_stop stop;
+    ptrdiff_t row_begin, n_rows;
+    ptrdiff_t ldq, ldo;       /* d and d_v rounded up to LANES */
+    real *q;                  /* [rows, ldq], sign of the scale folded in */
+    row_state total, chunk;
+    bool has_terms;           /* see find_terms in scores.h */
+    real factor;
+    ptrdiff_t *first, *last;  /* [rows] keys that causal, window and lengths let a row see */
+    interval *seen;           /* [rows / TILE_ROWS] the same for the rows of a group */
+    ptrdiff_t first_key, last_key; /* over all rows */
+    real *s;                  /* [SA_BLOCK_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
+    real *low;                /* [TILE_ROWS, SA_TILE_KEYS] what rounding took from t */
+    real *term, *term_low;    /* [SA_TILE_KEYS] a row of mask, bias or ALiBi */
+    real *k;                  /* panels or padded rows of a K tile */
+    real *v;                  /* [SA_TILE_KEYS, ldo] copy of a V tile */
+    real *v_seen;             /* the same with one row's hidden keys replaced by 0 */
+    real *alpha;              /* [SA_BLOCK_ROWS] factor from the old maximum to the new */
+} block_work;
+
+typedef struct {
+    char *base; /* NULL: only measure */
+    size_t used;
+} carver;
+
+static void *carve(carver *c, size_t bytes)
+{
+    void *p = c->base ? c->base + c->used : NULL;
+    c->used += (bytes + 63) / 64 * 64 + 64;
+    return p;
+}
+
+static row_state carve_state(carver *c, ptrdiff_t rows, ptrdiff_t ldo)
+{
+    row_state st;
+    st.o = carve(c, (size_t)(rows * ldo) * sizeof(real));
+    st.l = carve(c, (size_t)(rows * LANES) * sizeof(real));
+    st.m = carve(c, (size_t)rows * sizeof(real));
+    return st;
+}
+
+/* Lays the arrays of a block of up to `rows` rows out from base; returns the bytes they take. */
+static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, void *base)
+{
+    carver c = {base, 0};
+    w->plan = plan;
+    w->ldq = round_up(plan->d, LANES);
+    w->ldo = round_up(plan->d_v, LANES);
+    w->q = carve(&c, (size_t)(rows * w->ldq) * sizeof(real));
+    w->total = carve_state(&c, rows, w->ldo);
+    w->chunk = carve_state(&c, rows, w->ldo);
+    w->first = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
+    w->last = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
+    w->seen = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(interval));
+    const ptrdiff_t score_rows = rows < SA_BLOCK_ROWS ? rows : SA_BLOCK_ROWS;
+    w->s = carve(&c, (size_t)(score_rows * SA_TILE_KEYS) * sizeof(real));
+    w->low = carve(&c, TILE_ROWS * SA_TILE_KEYS * sizeof(real));
+    w->term = carve(&c, SA_TILE_KEYS * sizeof(real));
+    w->term_low = carve(&c, SA_TILE_KEYS * sizeof(real));
+    const ptrdiff_t tile_keys = round_up(plan->n_k < SA_TILE_KEYS ? plan->n_k : SA_TILE_KEYS, NR);
+    w->k = carve(&c, (size_t)(tile_keys * w->ldq) * sizeof(real));
+    w->v = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
+    w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
+    w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
+    return c.used;
+}
+
+static void clear_state(const row_state *st, ptrdiff_t rows, ptrdiff_t ldo)
+{
+    memset(st->o, 0, (size_t)(rows * ldo) * sizeof(real));
+    memset(st->l, 0, (size_t)(rows * LANES) * sizeof(real));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        st->m[r] = -(real)INFINITY;
+    }
+}
+
+#endif

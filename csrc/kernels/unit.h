@@ -1,0 +1,83 @@
+/* unit.h -- one instruction set with one compute type: the algorithm over a vector vocabulary.
+ *
+ * A unit is a .c file that defines SA_UNIT_TABLE and SA_SIMD_HEADER and includes this file. All in
+ * it is static but the table. The vocabulary, spelled the same in each simd header:
+ *
+ *   real, vec, LANES                 number, vector of LANES numbers
+ *   TILE_ROWS, TILE_VECTORS, MAX_ACCUMULATORS      shape of the register tile, see gemm_simd.h
+ *   v_zero v_set1 v_load v_store     loads and stores need no alignment
+ *   v_add v_sub v_mul v_div v_fma    v_fma(a, b, c) = a b + c
+ *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
+ *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN
+ *   v_abs v_copysign v_reduce_add v_reduce_max
+ *   v_origin(m), v_split(s, c, o, &k), v_scale(p, k)    for 2^(s c - m): the fraction f = s c - n
+ *                                    with n the nearest integer, and p 2^(n - m); 0 where that is
+ *                                    below the normal range, NaN where k is
+ *   v_keep(t, seen)                  t where the byte is not 0, else -inf
+ *   v_finite_or_zero(a)              a where finite, else 0
+ *   v_transpose(rows)                LANES x LANES
+ *   v_load_f16 v_load_bf16 v_store_f16             float units only
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "half.h"
+#include "kernels.h"
+
+#ifdef __FAST_MATH__
+#error "selfattn must not be compiled with -ffast-math: it breaks NaN, infinity and rounding"
+#endif
+
+#define SA_INLINE inline __attribute__((always_inline))
+#define SA_UNROLL _Pragma("GCC unroll 64")
+
+#include SA_SIMD_HEADER
+
+#if SA_UNIT_IS_F64
+#define SMALLEST_NORMAL 2.2250738585072014e-308
+#define LARGEST_LOGIT 1.2e308 /* times log2(e) still finite */
+#define MIN_EXPONENT (-1022)
+#else
+#define SMALLEST_NORMAL 1.17549435e-38f
+#define LARGEST_LOGIT 2.3e38f
+#define MIN_EXPONENT (-126)
+#endif
+#define MAX_ROW_STRIDE 1024 /* bytes; see reads_v_in_place */
+
+#include "tiles/exp.h"
+#include "tiles/gemm_simd.h"
+#include "tiles/pack.h"
+#include "tiles/workspace.h"
+#include "tiles/visible.h"
+#include "tiles/scores.h"
+#include "tiles/softmax.h"
+#include "tiles/groups.h"
+#include "tiles/decode.h"
+#include "tiles/tile.h"
+#include "tiles/forward.h"
+#include "tiles/weights.h"
+#include "tiles/entry.h"
+#include "tiles/probe.h"
+
+const sa_kernels SA_UNIT_TABLE = {
+    .isa = SA_ISA_NAME,
+    .compute = SA_UNIT_IS_F64 ? SA_F64 : SA_F32,
+    .lanes = LANES,
+    .tile_rows = TILE_ROWS,
+    .tile_vectors = TILE_VECTORS,
+    .workspace_bytes = workspace_bytes,
+    .forward = forward,
+    .state_bytes = state_bytes,
+    .partial = partial,
+    .combine = combine,
+    .mean_workspace_bytes = mean_workspace_bytes,
+    .forward_mean = forward_mean,
+    .probe_gemm = probe_gemm,
+    .probe_exp2 = probe_exp2,
+    .probe_tanh = probe_tanh,
+    .probe_transpose = probe_transpose,
+    .probe_fma_peak = probe_fma_peak,
+};
