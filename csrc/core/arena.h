@@ -1,0 +1,26 @@
+/* arena.h -- the only scratch memory of the core. */
+#ifndef SA_ARENA_H
+#define SA_ARENA_H
+
+#include <stddef.h>
+
+typedef struct sa_arena {
+    struct sa_arena *next;
+    void *memory; /* 64-byte aligned */
+    size_t bytes;
+} sa_arena;
+
+/* At least `bytes` of scratch, kept from an earlier call if there is one; NULL without memory. */
+sa_arena *sa_arena_take(size_t bytes);
+/* Gives it back for a later call, or to the system if it is large. NULL is fine. */
+void sa_arena_give(sa_arena *arena);
+/* Frees all that is kept. */
+void sa_arena_free_all(void);
+/* The child of a fork starts with nothing kept and nothing locked. */
+void sa_arena_after_fork(void);
+
+/* The one seam for memory: 64-byte aligned, NULL on failure. */
+void *sa_alloc(size_t bytes);
+void sa_free(void *memory);
+
+#endif

@@ -1,0 +1,275 @@
+/* attention.c -- sa_forward: from a checked problem to blocks of rows on threads.
+ *
+ * One item is one block of rows of one key head (with all its query heads), or for head means a
+ * range of queries of all heads. With few blocks, many keys and several threads an item is a chunk
+ * of a block's keys, and a second job merges the chunks. All items of a call share one `call`.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#include "arena.h"
+#include "dispatch.h"
+#include "plan.h"
+#include "pool.h"
+#include "status.h"
+#include "views.h"
+
+typedef struct {
+    const sa_sizes *sizes;
+    const sa_kernels *kernels;
+    sa_plan plan;
+    sa_schedule schedule;
+    sa_causal causal;
+    bool mean;
+    sa_access query, key, value, mask, bias, query_offset, key_lengths, out, weights, lse;
+    const sa_tensor *slopes, *sinks;
+    sa_arena **arenas;       /* [n_threads] */
+    char *states;            /* [items, n_chunks, state_stride] */
+    ptrdiff_t state_stride;
+    ptrdiff_t mean_queries;  /* queries of an item of head means */
+} call;
+
+static const sa_stop stop = {sa_job_stopped, NULL};
+
+static void begin_call(call *c, const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs)
+{
+    c->sizes = z;
+    c->kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
+    c->plan = sa_plan_numerics(c->kernels, p, z);
+    c->causal = p->causal;
+    c->mean = p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
+    c->slopes = p->alibi_slopes;
+    c->sinks = p->sinks;
+    sa_view(p->query, z, SA_AXES_ALL, &c->query);
+    sa_view(p->key, z, SA_AXES_ALL, &c->key);
+    sa_view(p->value, z, SA_AXES_ALL, &c->value);
+    sa_view(p->mask, z, SA_AXES_ALL, &c->mask);
+    sa_view(p->bias, z, SA_AXES_ALL, &c->bias);
+    sa_view(p->query_offset, z, 0, &c->query_offset);
+    sa_view(p->key_lengths, z, 0, &c->key_lengths);
+    sa_view(outputs->out, z, SA_AXES_ALL, &c->out);
+    sa_view(p->lse ? outputs->lse : NULL, z, SA_AXIS_HEAD | SA_AXIS_ROW, &c->lse);
+    sa_view(p->weights != SA_WEIGHTS_NONE ? outputs->weights : NULL, z,
+            c->mean ? SA_AXIS_ROW | SA_AXIS_COL : SA_AXES_ALL, &c->weights);
+}
+
+static sa_matrix matrix_at(const sa_access *a, const sa_sizes *z, ptrdiff_t b, ptrdiff_t head)
+{
+    return (sa_matrix){
+        .data = a->data ? a->data + sa_batch_offset(a, z, b) + head * a->head_stride : NULL,
+        .row_stride = a->row_stride,
+        .col_stride = a->col_stride,
+        .dtype = a->dtype,
+    };
+}
+
+static sa_score_term term_at(const sa_access *a, const sa_sizes *z, ptrdiff_t b, ptrdiff_t head)
+{
+    const sa_matrix m = matrix_at(a, z, b, head);
+    return (sa_score_term){m.data, a->head_stride, m.row_stride, m.col_stride, m.dtype};
+}
+
+/* The position of query 0; far beyond any key it makes no difference where. */
+static int64_t offset_of(const call *c, ptrdiff_t b, ptrdiff_t n_keys)
+{
+    const int64_t far = (int64_t)1 << 61;
+    if (c->causal == SA_CAUSAL_LOWER_RIGHT) {
+        return (int64_t)n_keys - (int64_t)c->sizes->n_q;
+    }
+    const int64_t x = c->query_offset.data ? sa_read_i64(&c->query_offset, c->sizes, b) : 0;
+    return x < -far ? -far : x > far ? far : x;
+}
+
+/* Key head `kv` of batch entry b; plane = b * n_kv_heads + kv. */
+static void view_head(const call *c, ptrdiff_t plane, sa_head *head)
+{
+    const sa_sizes *z = c->sizes;
+    const ptrdiff_t b = plane / z->n_kv_heads, kv = plane % z->n_kv_heads;
+    const ptrdiff_t h = kv * c->plan.group;
+    *head = (sa_head){
+        .query = matrix_at(&c->query, z, b, h),
+        .key = matrix_at(&c->key, z, b, kv),
+        .value = matrix_at(&c->value, z, b, kv),
+        .out = matrix_at(&c->out, z, b, h),
+        .query_head_stride = c->query.head_stride,
+        .out_head_stride = c->out.head_stride,
+        .mask = term_at(&c->mask, z, b, h),
+        .bias = term_at(&c->bias, z, b, h),
+        .n_keys = z->n_k,
+    };
+    if (c->weights.data && !c->mean) {
+        head->weights = matrix_at(&c->weights, z, b, h);
+        head->weights_head_stride = c->weights.head_stride;
+    }
+    if (c->lse.data) {
+        head->lse = c->lse.data + sa_batch_offset(&c->lse, z, b) + h * c->lse.head_stride;
+        head->lse_row_stride = c->lse.row_stride;
+        head->lse_head_stride = c->lse.head_stride;
+    }
+    if (c->slopes) {
+        head->slopes_stride = c->slopes->strides[0];
+        head->slopes = (const char *)c->slopes->data + h * head->slopes_stride;
+    }
+    if (c->sinks) {
+        head->sinks_stride = c->sinks->strides[0];
+        head->sinks = (const char *)c->sinks->data + h * head->sinks_stride;
+    }
+    if (c->key_lengths.data) {
+        head->n_keys = (ptrdiff_t)sa_read_i64(&c->key_lengths, z, b);
+    }
+    head->query_offset = offset_of(c, b, head->n_keys);
+}
+
+/* Block `item` of the call; head is where its view is put. */
+static sa_block block_at(const call *c, ptrdiff_t item, sa_head *head)
+{
+    const sa_schedule *s = &c->schedule;
+    const ptrdiff_t rows = c->plan.n_q * c->plan.group, per_head = s->blocks_per_head;
+    const ptrdiff_t index = item % per_head;
+    const ptrdiff_t begin = (s->last_first ? per_head - 1 - index : index) * s->block_rows;
+    const ptrdiff_t end = begin + s->block_rows;
+    view_head(c, item / per_head, head);
+    return (sa_block){&c->plan, head, begin, end < rows ? end : rows};
+}
+
+static void run_block(void *context, ptrdiff_t item, int thread)
+{
+    const call *c = context;
+    sa_head head;
+    const sa_block block = block_at(c, item, &head);
+    c->kernels->forward(&block, c->arenas[thread]->memory, stop);
+}
+
+static void run_chunk(void *context, ptrdiff_t item, int thread)
+{
+    const call *c = context;
+    const ptrdiff_t n_chunks = c->schedule.n_chunks;
+    sa_head head;
+    const sa_block block = block_at(c, item / n_chunks, &head);
+    c->kernels->partial(&block, item % n_chunks, c->states + item * c->state_stride,
+                        c->arenas[thread]->memory, stop);
+}
+
+static void run_combine(void *context, ptrdiff_t item, int thread)
+{
+    const call *c = context;
+    const ptrdiff_t n_chunks = c->schedule.n_chunks;
+    sa_head head;
+    const sa_block block = block_at(c, item, &head);
+    c->kernels->combine(&block, c->states + item * n_chunks * c->state_stride, n_chunks,
+                        c->state_stride, c->arenas[thread]->memory, stop);
+}
+
+static ptrdiff_t mean_items_per_batch(const call *c)
+{
+    return (c->plan.n_q + c->mean_queries - 1) / c->mean_queries;
+}
+
+/* Views of all heads of the batch entry lie behind the kernel's own workspace. */
+static size_t mean_bytes(const call *c, size_t *kernel_bytes)
+{
+    *kernel_bytes =
+        c->kernels->mean_workspace_bytes(&c->plan, c->sizes->n_kv_heads, c->mean_queries);
+    *kernel_bytes = (*kernel_bytes + 63) / 64 * 64;
+    return *kernel_bytes + (size_t)c->sizes->n_kv_heads * sizeof(sa_head);
+}
+
+static void run_mean(void *context, ptrdiff_t item, int thread)
+{
+    const call *c = context;
+    const ptrdiff_t n_kv_heads = c->sizes->n_kv_heads, per_batch = mean_items_per_batch(c);
+    const ptrdiff_t b = item / per_batch, begin = item % per_batch * c->mean_queries;
+    const ptrdiff_t end = begin + c->mean_queries < c->plan.n_q ? begin + c->mean_queries
+                                                                : c->plan.n_q;
+    size_t kernel_bytes;
+    mean_bytes(c, &kernel_bytes);
+    char *memory = c->arenas[thread]->memory;
+    sa_head *heads = (sa_head *)(void *)(memory + kernel_bytes);
+    for (ptrdiff_t kv = 0; kv < n_kv_heads; kv++) {
+        view_head(c, b * n_kv_heads + kv, &heads[kv]);
+    }
+    const sa_matrix mean = matrix_at(&c->weights, c->sizes, b, 0);
+    c->kernels->forward_mean(&c->plan, heads, n_kv_heads, begin, end, &mean, memory, stop);
+}
+
+/* Runs one job with an arena of `bytes` for each thread. */
+static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, int), ptrdiff_t n_items,
+                         size_t bytes, const sa_control *control, sa_error *error)
+{
+    enum { ON_STACK = 64 };
+    sa_arena *few[ON_STACK];
+    const int most = n_items < c->schedule.n_threads ? (int)n_items : c->schedule.n_threads;
+    c->arenas = most <= ON_STACK ? few : sa_alloc((size_t)most * sizeof few[0]);
+    int n_threads = 0;
+    while (c->arenas && n_threads < most && (c->arenas[n_threads] = sa_arena_take(bytes))) {
+        n_threads++;
+    }
+    sa_status status;
+    if (n_threads > 0) { /* fewer threads than wanted change no bit */
+        const sa_job job = {run, c, n_items};
+        status = sa_pool_run(&job, n_threads, control);
+    } else {
+        status = sa_fail(error, SA_NO_MEMORY, "no memory for %zu bytes of scratch", bytes);
+    }
+    for (int i = 0; i < n_threads; i++) {
+        sa_arena_give(c->arenas[i]);
+    }
+    if (c->arenas != few) {
+        sa_free(c->arenas);
+    }
+    return status;
+}
+
+static sa_status forward_mean(call *c, const sa_control *control, sa_error *error)
+{
+    size_t kernel_bytes;
+    const ptrdiff_t rows = SA_BLOCK_ROWS * 2;
+    c->mean_queries = c->plan.group < rows ? rows / c->plan.group : 1;
+    c->mean_queries = c->mean_queries < c->plan.n_q ? c->mean_queries : c->plan.n_q;
+    const size_t bytes = mean_bytes(c, &kernel_bytes);
+    return run_job(c, run_mean, c->sizes->n_batch * mean_items_per_batch(c), bytes, control, error);
+}
+
+static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
+                                const sa_control *control, sa_error *error)
+{
+    const ptrdiff_t n_items = n_blocks * c->schedule.n_chunks;
+    c->state_stride = (ptrdiff_t)c->kernels->state_bytes(&c->plan, c->schedule.block_rows);
+    sa_arena *states = sa_arena_take((size_t)n_items * (size_t)c->state_stride);
+    if (!states) { /* the same without a state per chunk */
+        return run_job(c, run_block, n_blocks, bytes, control, error);
+    }
+    c->states = states->memory;
+    sa_status status = run_job(c, run_chunk, n_items, bytes, control, error);
+    if (status == SA_OK) {
+        status = run_job(c, run_combine, n_blocks, bytes, control, error);
+    }
+    sa_arena_give(states);
+    return status;
+}
+
+sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,
+                     const sa_control *control, sa_error *error)
+{
+    call c;
+    error->status = SA_OK;
+    error->text[0] = 0;
+    if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
+        return SA_OK;
+    }
+    begin_call(&c, p, z, outputs);
+    const ptrdiff_t n_planes = z->n_batch * z->n_kv_heads;
+    const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
+    c.schedule = sa_plan_schedule(c.kernels, &c.plan, n_planes, n_threads);
+    sa_status status;
+    if (c.mean && c.weights.data) {
+        status = forward_mean(&c, control, error);
+    } else {
+        const ptrdiff_t n_blocks = n_planes * c.schedule.blocks_per_head;
+        const size_t bytes = c.kernels->workspace_bytes(&c.plan, c.schedule.block_rows);
+        status = c.schedule.n_chunks > 1 ? forward_chunks(&c, n_blocks, bytes, control, error)
+                                         : run_job(&c, run_block, n_blocks, bytes, control, error);
+    }
+    error->status = status;
+    return status;
+}

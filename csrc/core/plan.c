@@ -1,0 +1,70 @@
+/* plan.c -- see plan.h. */
+#include "plan.h"
+
+#include <math.h>
+
+/* Up to this many rows read K by dot products; more pay for packing it. */
+enum { MAX_DOT_ROWS = 8 };
+
+/* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
+static const double MIN_WORK_PER_THREAD = 4e5;
+
+sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *p, const sa_sizes *z)
+{
+    (void)kernels;
+    const ptrdiff_t group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
+    return (sa_plan){
+        .n_q = z->n_q,
+        .n_k = z->n_k,
+        .d = z->d,
+        .d_v = z->d_v,
+        .group = group,
+        .scale = p->has_scale ? p->scale : z->d ? 1 / sqrt((double)z->d) : 1,
+        .softcap = p->has_softcap ? p->softcap : 0,
+        .causal = p->causal != SA_CAUSAL_NONE,
+        .has_window = p->has_window,
+        .window_left = p->window_left,
+        .window_right = p->window_right,
+        .packed_keys = z->n_q * group > MAX_DOT_ROWS,
+    };
+}
+
+static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Rows of a block: many share one packed tile of K, few leave enough blocks for all threads and
+ * keep the block's Q and O in the second-level cache. */
+static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_heads, int n_threads)
+{
+    const ptrdiff_t rows = plan->n_q * plan->group;
+    const ptrdiff_t bytes_per_row = 8 * (plan->d + 2 * plan->d_v + 1);
+    ptrdiff_t block = SA_MAX_BLOCK_ROWS;
+    while (block > SA_BLOCK_ROWS && block * bytes_per_row > 1 << 20) {
+        block -= SA_BLOCK_ROWS;
+    }
+    while (n_threads > 1 && block > SA_BLOCK_ROWS &&
+           n_heads * divide_up(rows, block) < 4 * (ptrdiff_t)n_threads) {
+        block -= SA_BLOCK_ROWS;
+    }
+    return block < rows ? block : rows;
+}
+
+sa_schedule sa_plan_schedule(const sa_kernels *kernels, const sa_plan *plan, ptrdiff_t n_heads,
+                             int n_threads)
+{
+    (void)kernels;
+    const ptrdiff_t rows = plan->n_q * plan->group;
+    const double work = (double)n_heads * (double)rows * (double)plan->n_k *
+                        (double)(plan->d + plan->d_v + 16);
+    const double most = work / MIN_WORK_PER_THREAD;
+    sa_schedule s = {.n_threads = most < n_threads ? (int)most : n_threads};
+    s.n_threads = s.n_threads > 1 ? s.n_threads : 1;
+    s.block_rows = choose_block_rows(plan, n_heads, s.n_threads);
+    s.blocks_per_head = s.block_rows ? divide_up(rows, s.block_rows) : 0;
+    s.last_first = plan->causal;
+    s.n_chunks = 1;
+    if (n_heads * s.blocks_per_head < 2 * (ptrdiff_t)s.n_threads && s.n_threads > 1) {
+        const ptrdiff_t chunks = divide_up(plan->n_k, SA_CHUNK_KEYS);
+        s.n_chunks = chunks > 1 ? chunks : 1;
+    }
+    return s;
+}

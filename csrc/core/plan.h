@@ -1,0 +1,23 @@
+/* plan.h -- two pure functions: what decides rounding, and who computes what. Internal. */
+#ifndef SA_PLAN_H
+#define SA_PLAN_H
+
+#include "../kernels/kernels.h"
+
+/* All that a row's bits may depend on besides its data: the unit and these sizes and options. */
+sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *problem,
+                         const sa_sizes *sizes);
+
+typedef struct {
+    int n_threads;
+    ptrdiff_t block_rows;     /* rows of a block, but for a head's last */
+    ptrdiff_t blocks_per_head;
+    ptrdiff_t n_chunks;       /* > 1: each block's chunks of keys are items of their own */
+    bool last_first;          /* causal: later rows cost more and go first */
+} sa_schedule;
+
+/* n_heads: key heads of all batch entries. No choice here changes a bit of the result. */
+sa_schedule sa_plan_schedule(const sa_kernels *kernels, const sa_plan *plan, ptrdiff_t n_heads,
+                             int n_threads);
+
+#endif
