@@ -23,10 +23,10 @@ typedef struct {
     bool mean;
     sa_access query, key, value, mask, bias, query_offset, key_lengths, out, weights, lse;
     const sa_tensor *slopes, *sinks;
-    sa_arena **arenas;       /* [n_threads] */
-    char *states;            /* [items, n_chunks, state_stride] */
+    sa_arena **arenas; /* [n_threads] */
+    char *states;      /* [items, n_chunks, state_stride] */
     ptrdiff_t state_stride;
-    ptrdiff_t mean_queries;  /* queries of an item of head means */
+    ptrdiff_t mean_queries; /* queries of an item of head means */
 } call;
 
 static const sa_stop stop = {sa_job_stopped, NULL};
@@ -179,8 +179,8 @@ static void run_mean(void *context, ptrdiff_t item, int thread)
     const call *c = context;
     const ptrdiff_t n_kv_heads = c->sizes->n_kv_heads, per_batch = mean_items_per_batch(c);
     const ptrdiff_t b = item / per_batch, begin = item % per_batch * c->mean_queries;
-    const ptrdiff_t end = begin + c->mean_queries < c->plan.n_q ? begin + c->mean_queries
-                                                                : c->plan.n_q;
+    const ptrdiff_t end =
+        begin + c->mean_queries < c->plan.n_q ? begin + c->mean_queries : c->plan.n_q;
     size_t kernel_bytes;
     mean_bytes(c, &kernel_bytes);
     char *memory = c->arenas[thread]->memory;

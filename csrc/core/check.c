@@ -36,11 +36,12 @@ static sa_status check_dims(const sa_problem *p, sa_error *error)
                            names[i], sa_format_shape(text, t->shape, t->n_dims), shapes[i]);
         }
         if ((t->n_dims == 2) != (p->query->n_dims == 2)) {
-            return sa_fail(error, SA_VALUE_ERROR,
-                           "%s has %d dimensions and query %d: query, key and value must all be 2-D "
-                           "(one head) or all have a heads axis, third from the end; add one with "
-                           "x[None]",
-                           names[i], t->n_dims, p->query->n_dims);
+            return sa_fail(
+                error, SA_VALUE_ERROR,
+                "%s has %d dimensions and query %d: query, key and value must all be 2-D "
+                "(one head) or all have a heads axis, third from the end; add one with "
+                "x[None]",
+                names[i], t->n_dims, p->query->n_dims);
         }
     }
     return SA_OK;
@@ -69,14 +70,14 @@ static sa_status check_sizes(const sa_problem *p, sa_sizes *z, sa_error *error)
                        from_end(p->value, 2), z->n_k);
     }
     if (!z->is_2d && from_end(p->value, 3) != z->n_kv_heads) {
-        return sa_fail(error, SA_VALUE_ERROR,
-                       "value has %td heads and key %td: they must be equal",
+        return sa_fail(error, SA_VALUE_ERROR, "value has %td heads and key %td: they must be equal",
                        from_end(p->value, 3), z->n_kv_heads);
     }
     if (z->n_kv_heads == 0 ? z->n_heads > 0 : z->n_heads % z->n_kv_heads != 0) {
-        return sa_fail(error, SA_VALUE_ERROR,
-                       "key has %td heads and query %td: query heads must be a multiple of key heads",
-                       z->n_kv_heads, z->n_heads);
+        return sa_fail(
+            error, SA_VALUE_ERROR,
+            "key has %td heads and query %td: query heads must be a multiple of key heads",
+            z->n_kv_heads, z->n_heads);
     }
     return SA_OK;
 }
@@ -99,11 +100,12 @@ static sa_status join_batch(sa_sizes *z, const sa_tensor *t, const char *name, s
         if (*size == 1) {
             *size = t->shape[i];
         } else if (t->shape[i] != 1 && t->shape[i] != *size) {
-            return sa_fail(error, SA_VALUE_ERROR,
-                           "%s has batch axes %s and the arrays before it %s: the axes before heads "
-                           "must broadcast together",
-                           name, sa_format_shape(text, t->shape, n),
-                           sa_format_shape(other, z->batch_shape, z->n_batch_dims));
+            return sa_fail(
+                error, SA_VALUE_ERROR,
+                "%s has batch axes %s and the arrays before it %s: the axes before heads "
+                "must broadcast together",
+                name, sa_format_shape(text, t->shape, n),
+                sa_format_shape(other, z->batch_shape, z->n_batch_dims));
         }
     }
     return SA_OK;
@@ -230,9 +232,10 @@ static sa_status check_positions(const sa_problem *p, const sa_sizes *z, sa_erro
     const int64_t sides[] = {p->window_left, p->window_right};
     for (int i = 0; p->has_window && i < 2; i++) {
         if (sides[i] < 0 && sides[i] != SA_WINDOW_OPEN) {
-            return sa_fail(error, SA_VALUE_ERROR,
-                           "window has %lld: expected a number of keys >= 0, or None for an open side",
-                           (long long)sides[i]);
+            return sa_fail(
+                error, SA_VALUE_ERROR,
+                "window has %lld: expected a number of keys >= 0, or None for an open side",
+                (long long)sides[i]);
         }
     }
     const bool named = p->causal == SA_CAUSAL_UPPER_LEFT || p->causal == SA_CAUSAL_LOWER_RIGHT;
@@ -241,11 +244,12 @@ static sa_status check_positions(const sa_problem *p, const sa_sizes *z, sa_erro
                       : p->alibi_slopes           ? "alibi_slopes"
                                                   : NULL;
     if (who && !named && !p->query_offset && z->n_q != z->n_k) {
-        return sa_fail(error, SA_VALUE_ERROR,
-                       "%s needs to know where the queries stand, as n_q = %td and n_k = %td differ: "
-                       "pass causal=\"upper_left\" (query 0 at key 0), causal=\"lower_right\" (the last "
-                       "query at the last key), or query_offset",
-                       who, z->n_q, z->n_k);
+        return sa_fail(
+            error, SA_VALUE_ERROR,
+            "%s needs to know where the queries stand, as n_q = %td and n_k = %td differ: "
+            "pass causal=\"upper_left\" (query 0 at key 0), causal=\"lower_right\" (the last "
+            "query at the last key), or query_offset",
+            who, z->n_q, z->n_k);
     }
     return SA_OK;
 }
@@ -266,8 +270,9 @@ static sa_status check_per_head(const sa_tensor *t, const char *name, const sa_s
         double x;
         memcpy(&x, (const char *)t->data + h * t->strides[0], sizeof x);
         if (!isfinite(x) && !(may_be_absent && x == -(double)INFINITY)) {
-            return sa_fail(error, SA_VALUE_ERROR, "%s has %g for head %td: expected a finite number%s",
-                           name, x, h, may_be_absent ? ", or -inf for no sink" : "");
+            return sa_fail(error, SA_VALUE_ERROR,
+                           "%s has %g for head %td: expected a finite number%s", name, x, h,
+                           may_be_absent ? ", or -inf for no sink" : "");
         }
     }
     return SA_OK;
@@ -280,13 +285,15 @@ static sa_status check_numbers(const sa_problem *p, const sa_sizes *z, sa_error 
     }
     if (p->has_softcap && !(isfinite(p->softcap) && p->softcap > 0)) {
         return sa_fail(error, SA_VALUE_ERROR,
-                       "softcap is %g: expected a finite number > 0, or None for no cap", p->softcap);
+                       "softcap is %g: expected a finite number > 0, or None for no cap",
+                       p->softcap);
     }
     SA_TRY(check_per_head(p->alibi_slopes, "alibi_slopes", z, false, error));
     SA_TRY(check_per_head(p->sinks, "sinks", z, true, error));
     if (p->weights == SA_WEIGHTS_MEAN && z->n_heads == 0) {
-        return sa_fail(error, SA_VALUE_ERROR,
-                       "return_weights is \"mean\" and query has 0 heads: there is no mean over none");
+        return sa_fail(
+            error, SA_VALUE_ERROR,
+            "return_weights is \"mean\" and query has 0 heads: there is no mean over none");
     }
     return SA_OK;
 }
@@ -328,8 +335,7 @@ sa_status sa_check_outputs(const sa_problem *p, const sa_sizes *z, const sa_outp
         }
         const int n_dims = sa_output_shape(p, z, which, shape);
         const sa_dtype dtype = sa_output_dtype(z, which);
-        if (t->n_dims != n_dims ||
-            memcmp(t->shape, shape, (size_t)n_dims * sizeof shape[0]) != 0) {
+        if (t->n_dims != n_dims || memcmp(t->shape, shape, (size_t)n_dims * sizeof shape[0]) != 0) {
             return sa_fail(error, SA_VALUE_ERROR, "out entry for %s has shape %s: expected %s",
                            names[which], sa_format_shape(text, t->shape, t->n_dims),
                            sa_format_shape(expected, shape, n_dims));

@@ -90,8 +90,8 @@ sa_status sa_use_unit(const char *isa, sa_error *error)
             return SA_OK;
         }
     }
-    return sa_fail(error, SA_VALUE_ERROR, "unit is '%.40s': this build and CPU have none of that name",
-                   isa);
+    return sa_fail(error, SA_VALUE_ERROR,
+                   "unit is '%.40s': this build and CPU have none of that name", isa);
 }
 
 const sa_kernels *sa_get_kernels(const char *isa, sa_dtype compute)

@@ -19,7 +19,9 @@ sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *p, const s
         .d = z->d,
         .d_v = z->d_v,
         .group = group,
-        .scale = p->has_scale ? p->scale : z->d ? 1 / sqrt((double)z->d) : 1,
+        .scale = p->has_scale ? p->scale
+                 : z->d       ? 1 / sqrt((double)z->d)
+                              : 1,
         .softcap = p->has_softcap ? p->softcap : 0,
         .causal = p->causal != SA_CAUSAL_NONE,
         .has_window = p->has_window,
@@ -53,8 +55,8 @@ sa_schedule sa_plan_schedule(const sa_kernels *kernels, const sa_plan *plan, ptr
 {
     (void)kernels;
     const ptrdiff_t rows = plan->n_q * plan->group;
-    const double work = (double)n_heads * (double)rows * (double)plan->n_k *
-                        (double)(plan->d + plan->d_v + 16);
+    const double work =
+        (double)n_heads * (double)rows * (double)plan->n_k * (double)(plan->d + plan->d_v + 16);
     const double most = work / MIN_WORK_PER_THREAD;
     sa_schedule s = {.n_threads = most < n_threads ? (int)most : n_threads};
     s.n_threads = s.n_threads > 1 ? s.n_threads : 1;

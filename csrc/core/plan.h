@@ -10,10 +10,10 @@ sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *problem,
 
 typedef struct {
     int n_threads;
-    ptrdiff_t block_rows;     /* rows of a block, but for a head's last */
+    ptrdiff_t block_rows; /* rows of a block, but for a head's last */
     ptrdiff_t blocks_per_head;
-    ptrdiff_t n_chunks;       /* > 1: each block's chunks of keys are items of their own */
-    bool last_first;          /* causal: later rows cost more and go first */
+    ptrdiff_t n_chunks; /* > 1: each block's chunks of keys are items of their own */
+    bool last_first;    /* causal: later rows cost more and go first */
 } sa_schedule;
 
 /* n_heads: key heads of all batch entries. No choice here changes a bit of the result. */

@@ -27,14 +27,15 @@ static struct {
     pthread_cond_t wake, done;
     pthread_t workers[MAX_THREADS];
     int n_workers;
-    bool taken;            /* a caller's job is in here */
+    bool taken; /* a caller's job is in here */
     bool quit;
-    unsigned long round;   /* which job; workers wait for the next */
+    unsigned long round;          /* which job; workers wait for the next */
     int wanted, joined, n_inside; /* workers of this job: yet to come, come so far, not done */
     const sa_job *job;
     atomic_ptrdiff_t next; /* item */
     atomic_bool stop;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
 
 /* What sa_job_stopped needs to know on this thread. */
@@ -173,7 +174,10 @@ static void after_fork_in_child(void)
     sa_arena_after_fork();
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
 
 __attribute__((destructor)) static void end_pool(void)
 {

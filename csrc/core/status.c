@@ -33,8 +33,8 @@ const char *sa_format_shape(char text[SA_SHAPE_TEXT], const ptrdiff_t *shape, in
 
 const char *sa_dtype_name(sa_dtype dtype)
 {
-    static const char *const names[] = {"bool", "float16", "bfloat16", "float32", "float64",
-                                        "int64"};
+    static const char *const names[] = {"bool",    "float16", "bfloat16",
+                                        "float32", "float64", "int64"};
     return names[dtype];
 }
 

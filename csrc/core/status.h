@@ -5,12 +5,12 @@
 #include "../include/selfattn.h"
 
 /* Leaves on the first failure; the one early return of the core's checks. */
-#define SA_TRY(call)                                                                               \
-    do {                                                                                           \
-        const sa_status sa_try_status = (call);                                                    \
-        if (sa_try_status != SA_OK) {                                                              \
-            return sa_try_status;                                                                  \
-        }                                                                                          \
+#define SA_TRY(call)                            \
+    do {                                        \
+        const sa_status sa_try_status = (call); \
+        if (sa_try_status != SA_OK) {           \
+            return sa_try_status;               \
+        }                                       \
     } while (0)
 
 /* Writes the sentence, returns status. */

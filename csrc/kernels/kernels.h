@@ -15,10 +15,10 @@
 
 /* Keys per tile and per chunk. Both decide rounding (a chunk's sums start from zero and are merged
  * in the order of the chunks), so they are constants and not a matter of scheduling. */
-enum { SA_TILE_KEYS = 64, SA_CHUNK_KEYS = 1024 };
+enum { SA_TILE_KEYS = 128, SA_CHUNK_KEYS = 1024 };
 
 /* Rows of a block are a multiple of this, the last block's excepted; see b_q in forward.h. */
-enum { SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 384 };
+enum { SA_BLOCK_ROWS = 48, SA_MAX_BLOCK_ROWS = 384 };
 
 /* A matrix as the caller laid it out. */
 typedef struct {
@@ -29,7 +29,7 @@ typedef struct {
 
 /* A mask or bias of one head group: element (g, i, j) lies at data + g * head_stride + .... */
 typedef struct {
-    const char *data; /* NULL: absent */
+    const char *data;                              /* NULL: absent */
     ptrdiff_t head_stride, row_stride, col_stride; /* bytes */
     sa_dtype dtype;
 } sa_score_term;
@@ -38,7 +38,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t n_q, n_k, d, d_v, group;
     double scale;
-    double softcap;   /* 0: off */
+    double softcap; /* 0: off */
     bool causal;
     bool has_window;
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
@@ -77,8 +77,8 @@ typedef struct {
  * unit: [rows, d_v padded] sums, [rows, lanes] denominators, [rows] maxima. */
 typedef struct sa_kernels {
     const char *isa;
-    sa_dtype compute; /* SA_F32 or SA_F64 */
-    int lanes;        /* elements per vector */
+    sa_dtype compute;            /* SA_F32 or SA_F64 */
+    int lanes;                   /* elements per vector */
     int tile_rows, tile_vectors; /* the register tile: rows x (vectors * lanes) */
 
     /* Bytes of scratch that each of the functions below needs for blocks of up to max_rows. */
@@ -105,11 +105,11 @@ typedef struct sa_kernels {
 
     /* Parts alone, for tests and for the measured FMA peak. */
     void (*probe_gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b,
-                       void *c);                      /* C = A B, contiguous, n % lanes == 0 */
+                       void *c); /* C = A B, contiguous, n % lanes == 0 */
     void (*probe_exp2)(ptrdiff_t n, const void *t, double m, void *p); /* 2^(t - m), m integer */
     void (*probe_tanh)(ptrdiff_t n, const void *x, void *y);
-    void (*probe_transpose)(const void *x, void *y);  /* [lanes, lanes] */
-    double (*probe_fma_peak)(int64_t repeats);        /* returns the FLOPs it executed */
+    void (*probe_transpose)(const void *x, void *y); /* [lanes, lanes] */
+    double (*probe_fma_peak)(int64_t repeats);       /* returns the FLOPs it executed */
 } sa_kernels;
 
 #endif

@@ -29,10 +29,7 @@ static SA_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_pd(a, b, c
 static SA_INLINE vec v_product_error(vec a, vec b, vec p) { return _mm256_fmsub_pd(a, b, p); }
 static SA_INLINE vec v_max(vec a, vec b) { return _mm256_max_pd(a, b); }
 
-static SA_INLINE vec v_abs(vec a)
-{
-    return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
-}
+static SA_INLINE vec v_abs(vec a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 
 static SA_INLINE vec v_copysign(vec magnitude, vec sign)
 {

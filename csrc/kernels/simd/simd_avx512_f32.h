@@ -29,10 +29,7 @@ static SA_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c
 static SA_INLINE vec v_product_error(vec a, vec b, vec p) { return _mm512_fmsub_ps(a, b, p); }
 static SA_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 
-static SA_INLINE vec v_abs(vec a)
-{
-    return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a);
-}
+static SA_INLINE vec v_abs(vec a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 
 static SA_INLINE vec v_copysign(vec magnitude, vec sign)
 {
@@ -71,8 +68,7 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
 static SA_INLINE vec v_scale(vec p, vec k)
 {
     const vec power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));
-    const __mmask16 normal =
-        _mm512_cmp_ps_mask(k, _mm512_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
+    const __mmask16 normal = _mm512_cmp_ps_mask(k, _mm512_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
     return _mm512_maskz_mul_ps(normal, p, power);
 }
 

@@ -29,10 +29,7 @@ static SA_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_pd(a, b, c
 static SA_INLINE vec v_product_error(vec a, vec b, vec p) { return _mm512_fmsub_pd(a, b, p); }
 static SA_INLINE vec v_max(vec a, vec b) { return _mm512_max_pd(a, b); }
 
-static SA_INLINE vec v_abs(vec a)
-{
-    return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a);
-}
+static SA_INLINE vec v_abs(vec a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 
 static SA_INLINE vec v_copysign(vec magnitude, vec sign)
 {

@@ -46,7 +46,8 @@ static SA_INLINE real v_reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3])
 
 static SA_INLINE vec v_load_f16(const uint16_t *p)
 {
-    return (vec){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
+    return (vec){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]),
+                 half_to_float(p[3])};
 }
 
 static SA_INLINE vec v_load_bf16(const uint16_t *p)

@@ -26,9 +26,9 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 enum { DOT_KEYS = 4 };
 
 /* s[i][j] = q_i . k_j for rows x keys, both at most DOT_KEYS */
-static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d,
-                                const real *restrict q, ptrdiff_t ldq, const real *restrict k,
-                                ptrdiff_t ldk, real *restrict s)
+static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, const real *restrict q,
+                                ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
+                                real *restrict s)
 {
     vec acc[2 * DOT_KEYS];
     SA_UNROLL

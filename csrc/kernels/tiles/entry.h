@@ -51,9 +51,11 @@ static void combine(const sa_block *block, const void *states, ptrdiff_t n_chunk
         const row_state part = carve_state(&c, w.n_rows, w.ldo);
         merge_states(&w.total, &part, w.n_rows, w.ldo);
     }
-    finish_rows(&w, &w.total);
+    pack_queries(&w);
+    if (finish_rows(&w, &w.total) > 0) {
+        take_overflowed_rows(&w);
+    }
     if (block->head->weights.data) {
-        pack_queries(&w);
         write_weights(&w);
     }
 }

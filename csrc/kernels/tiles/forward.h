@@ -34,6 +34,7 @@ static void begin_block(block_work *w, const sa_block *block, void *workspace, s
     w->stop = stop;
     w->row_begin = block->row_begin;
     w->n_rows = block->row_end - block->row_begin;
+    w->headroom = 0;
     carve_block(w, block->plan, w->n_rows, workspace);
     find_visible_rows(w);
     find_terms(w);
@@ -60,50 +61,94 @@ static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk)
     }
 }
 
-static void finish_rows(block_work *w, const row_state *st)
+/* o / l; a row that saw nothing is 0. Adding 0 makes every zero a positive one. Returns whether
+ * a finite denominator met a sum that is not finite. */
+static bool divide_row(const block_work *w, real *o, double l, real alpha)
+{
+    vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
+    for (ptrdiff_t c = 0; c < w->ldo; c += LANES) {
+        const vec sum = l == 0 ? v_zero() : v_mul(v_load(o + c), v_set1(alpha));
+        zero = v_fma(sum, v_zero(), zero);
+        v_store(o + c, v_add(v_div(sum, v_set1(l == 0 ? 1 : (real)l)), v_zero()));
+    }
+    return l - l == 0 && v_reduce_add(zero) != 0;
+}
+
+static void store_lse(const block_work *w, ptrdiff_t r, double m, double l)
 {
     const sa_head *h = w->head;
+    if (h->lse) {
+        const double lse = l == 0 ? -(double)INFINITY : (m + log2(l)) * LN2;
+        store_one(h->lse + head_of(w, r) * h->lse_head_stride + query_of(w, r) * h->lse_row_stride,
+                  SA_UNIT_IS_F64 ? SA_F64 : SA_F32, (real)lse);
+    }
+}
+
+/* Writes out and lse of all rows, or, with headroom, out of those that overflowed without. Leaves
+ * the final maximum in st->m and 1 / l in the first lane of st->l. Returns how many overflowed. */
+static ptrdiff_t finish_rows(block_work *w, const row_state *st)
+{
+    const sa_head *h = w->head;
+    ptrdiff_t count = 0;
     for (ptrdiff_t r = 0; r < w->n_rows; r++) {
-        const ptrdiff_t i = query_of(w, r), g = head_of(w, r);
-        real m;
+        if (w->headroom > 0 && !w->overflowed[r]) {
+            continue;
+        }
+        real m, *o = st->o + r * w->ldo;
         double l;
         finish_row(w, st, r, &m, &l);
-        real *o = st->o + r * w->ldo;
-        /* a row that saw nothing is 0; adding 0 makes every zero a positive one */
-        const vec scale = v_set1(l == 0 ? 0 : power_between(st->m[r], m));
-        const vec divisor = v_set1(l == 0 ? 1 : (real)l);
-        for (ptrdiff_t c = 0; c < w->ldo; c += LANES) {
-            const vec sum = l == 0 ? v_zero() : v_mul(v_load(o + c), scale);
-            v_store(o + c, v_add(v_div(sum, divisor), v_zero()));
+        w->overflowed[r] = divide_row(w, o, l, power_between(st->m[r], m));
+        count += w->overflowed[r];
+        store_row(h->out.data + head_of(w, r) * h->out_head_stride +
+                      query_of(w, r) * h->out.row_stride,
+                  h->out.col_stride, h->out.dtype, o, w->plan->d_v);
+        if (w->headroom > 0) {
+            continue;
         }
-        store_row(h->out.data + g * h->out_head_stride + i * h->out.row_stride, h->out.col_stride,
-                  h->out.dtype, o, w->plan->d_v);
-        if (h->lse) {
-            const double lse = l == 0 ? -(double)INFINITY : ((double)m + log2(l)) * LN2;
-            store_one(h->lse + g * h->lse_head_stride + i * h->lse_row_stride,
-                      SA_UNIT_IS_F64 ? SA_F64 : SA_F32, (real)lse);
-        }
+        store_lse(w, r, (double)m, l);
         st->m[r] = m;
         st->l[r * LANES] = l == 0 ? 0 : (real)(1 / l);
     }
+    return count;
+}
+
+static void take_chunks(block_work *w, const row_state *total)
+{
+    const ptrdiff_t first = w->first_key / SA_CHUNK_KEYS;
+    const ptrdiff_t end = (w->last_key + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS;
+    clear_state(total, w->n_rows, w->ldo);
+    for (ptrdiff_t chunk = first; chunk < end; chunk++) {
+        if (chunk == first) { /* merging into nothing changes nothing */
+            take_chunk(w, total, chunk);
+        } else {
+            take_chunk(w, &w->chunk, chunk);
+            merge_states(total, &w->chunk, w->n_rows, w->ldo);
+        }
+    }
+}
+
+/* Sums of p v with p up to 2 can overflow where the mean of v does not. Rows in which that
+ * happened are computed once more with all p smaller by a power of two. */
+static void take_overflowed_rows(block_work *w)
+{
+    const row_state again = {w->total.o, w->again_l, w->again_m}; /* weights need m and 1 / l */
+    w->headroom = 1;
+    for (ptrdiff_t n = w->plan->n_k; n > 0; n /= 2) {
+        w->headroom++;
+    }
+    take_chunks(w, &again);
+    finish_rows(w, &again);
+    w->headroom = 0;
 }
 
 /* out and lse of all rows; leaves w->total as finish_rows does */
 static void forward_block(block_work *w)
 {
     pack_queries(w);
-    const ptrdiff_t first = w->first_key / SA_CHUNK_KEYS;
-    const ptrdiff_t end = (w->last_key + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS;
-    clear_state(&w->total, w->n_rows, w->ldo);
-    for (ptrdiff_t chunk = first; chunk < end; chunk++) {
-        if (chunk == first) { /* merging into nothing changes nothing */
-            take_chunk(w, &w->total, chunk);
-        } else {
-            take_chunk(w, &w->chunk, chunk);
-            merge_states(&w->total, &w->chunk, w->n_rows, w->ldo);
-        }
+    take_chunks(w, &w->total);
+    if (finish_rows(w, &w->total) > 0) {
+        take_overflowed_rows(w);
     }
-    finish_rows(w, &w->total);
 }
 
 #endif

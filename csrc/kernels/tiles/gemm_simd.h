@@ -19,11 +19,11 @@ typedef void gemm_tile(ptrdiff_t depth, const real *restrict a, ptrdiff_t lda,
                        const real *beta);
 
 static SA_INLINE void gemm_tile_body(const int rows, const int vectors, ptrdiff_t depth,
-                                     const real *restrict a,              /* [rows, depth] */
-                                     ptrdiff_t lda,                       /* */
-                                     const real *restrict b,              /* [depth, vectors] */
-                                     ptrdiff_t ldb, real *restrict c,     /* [rows, vectors] */
-                                     ptrdiff_t ldc, const real *beta)     /* [rows] or NULL */
+                                     const real *restrict a,          /* [rows, depth] */
+                                     ptrdiff_t lda,                   /* */
+                                     const real *restrict b,          /* [depth, vectors] */
+                                     ptrdiff_t ldb, real *restrict c, /* [rows, vectors] */
+                                     ptrdiff_t ldc, const real *beta) /* [rows] or NULL */
 {
     vec acc[MAX_ACCUMULATORS];
     SA_UNROLL
@@ -59,12 +59,12 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, ptrdiff_
     }
 }
 
-#define GEMM_TILE(rows, vectors)                                                                   \
-    static void gemm_##rows##x##vectors(ptrdiff_t depth, const real *restrict a, ptrdiff_t lda,    \
-                                        const real *restrict b, ptrdiff_t ldb, real *restrict c,   \
-                                        ptrdiff_t ldc, const real *beta)                           \
-    {                                                                                              \
-        gemm_tile_body(rows, vectors, depth, a, lda, b, ldb, c, ldc, beta);                        \
+#define GEMM_TILE(rows, vectors)                                                                 \
+    static void gemm_##rows##x##vectors(ptrdiff_t depth, const real *restrict a, ptrdiff_t lda,  \
+                                        const real *restrict b, ptrdiff_t ldb, real *restrict c, \
+                                        ptrdiff_t ldc, const real *beta)                         \
+    {                                                                                            \
+        gemm_tile_body(rows, vectors, depth, a, lda, b, ldb, c, ldc, beta);                      \
     }
 
 GEMM_TILE(1, 1)
@@ -104,8 +104,10 @@ static gemm_tile *const gemm_tiles[TILE_ROWS][4] = {
     {gemm_3x1, gemm_3x2, gemm_3x4, NULL},     {gemm_4x1, gemm_4x2, NULL, NULL},
     {gemm_5x1, gemm_5x2, NULL, NULL},         {gemm_6x1, gemm_6x2, NULL, NULL},
 #else
-    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8}, {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
-    {gemm_3x1, gemm_3x2, NULL, NULL},         {gemm_4x1, gemm_4x2, NULL, NULL},
+    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8},
+    {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
+    {gemm_3x1, gemm_3x2, NULL, NULL},
+    {gemm_4x1, gemm_4x2, NULL, NULL},
 #endif
 };
 

@@ -11,20 +11,20 @@
 enum { MAX_GROUPS = (SA_BLOCK_ROWS + TILE_ROWS - 1) / TILE_ROWS };
 
 typedef struct {
-    ptrdiff_t row;        /* first row in the block */
-    ptrdiff_t rows;       /* 1 ... TILE_ROWS */
+    ptrdiff_t row;         /* first row in the block */
+    ptrdiff_t rows;        /* 1 ... TILE_ROWS */
     ptrdiff_t first, last; /* keys of the tile that any of them sees */
     bool mixed;
     sight seen[TILE_ROWS]; /* what a mask leaves of each row's own interval */
 } row_group;
 
 typedef struct {
-    ptrdiff_t key, n;   /* keys key ... key + n - 1 */
-    ptrdiff_t n_keys;   /* how many of them may be read */
+    ptrdiff_t key, n; /* keys key ... key + n - 1 */
+    ptrdiff_t n_keys; /* how many of them may be read */
     bool loaded;
-    const real *k;      /* panels, or rows with stride ldk */
+    const real *k; /* panels, or rows with stride ldk */
     ptrdiff_t ldk;
-    const real *v;      /* [n, ldv] */
+    const real *v; /* [n, ldv] */
     ptrdiff_t ldv;
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
 } key_tile;
@@ -45,8 +45,8 @@ static void look_through_mask(const block_work *w, const key_tile *tile, row_gro
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         const ptrdiff_t first = clamp(w->first[g->row + i] - tile->key, begin, end);
         const ptrdiff_t last = clamp(w->last[g->row + i] - tile->key, begin, end);
-        g->seen[i] = first < last ? mask_sight(w, g->row + i, tile->key + first, last - first)
-                                  : SEE_NONE;
+        g->seen[i] =
+            first < last ? mask_sight(w, g->row + i, tile->key + first, last - first) : SEE_NONE;
         g->mixed |= g->seen[i] != SEE_ALL;
         if (g->seen[i] != SEE_NONE) {
             g->first = first < g->first ? first : g->first;

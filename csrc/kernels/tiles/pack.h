@@ -102,7 +102,8 @@ static void load_row(real *restrict dst, const char *src, ptrdiff_t stride, sa_d
 }
 
 /* elements of type t, stride bytes apart = src[0 .. n) */
-static void store_row(char *dst, ptrdiff_t stride, sa_dtype t, const real *restrict src, ptrdiff_t n)
+static void store_row(char *dst, ptrdiff_t stride, sa_dtype t, const real *restrict src,
+                      ptrdiff_t n)
 {
     ptrdiff_t i = 0;
     if (is_contiguous(stride, t)) {

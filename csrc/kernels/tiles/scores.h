@@ -16,12 +16,6 @@
 #define LOG2E_LOW 1.92596299112661e-8f
 #endif
 
-static const real tile_index[SA_TILE_KEYS] = {
-    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
-};
-
 /* Sets has_terms and factor: whether logits_row must make t, and what its results still lack. A
  * factor of 0 would turn a hidden -inf into NaN, and counts as a term. */
 static void find_terms(block_work *w)
@@ -77,10 +71,12 @@ static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t 
 #if SA_UNIT_IS_F64
     const vec log2e = v_set1(LOG2E), minus_slope = v_set1(-slope);
     const vec a = v_mul(minus_slope, log2e);
-    const vec a_low =
-        v_fma(minus_slope, v_set1(LOG2E_LOW), v_product_error(minus_slope, log2e, a));
+    const vec a_low = v_fma(minus_slope, v_set1(LOG2E_LOW), v_product_error(minus_slope, log2e, a));
+    for (ptrdiff_t j = begin; j < end; j++) {
+        w->term[j] = (double)(distance - j);
+    }
     for (ptrdiff_t j = begin; j < end; j += LANES) {
-        const vec x = v_abs(v_sub(v_set1((double)distance), v_load(tile_index + j)));
+        const vec x = v_abs(v_load(w->term + j));
         const vec high = v_mul(a, x);
         v_store(w->term + j, high);
         v_store(w->term_low + j, v_fma(a_low, x, v_product_error(a, x, high)));
@@ -88,7 +84,7 @@ static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t 
 #else
     const double a = -slope * LOG2E, d = (double)distance;
     for (ptrdiff_t j = begin; j < end; j++) {
-        const double x = a * fabs(d - (double)tile_index[j]);
+        const double x = a * fabs(d - (double)j);
         const float high = (float)x;
         w->term[j] = high;
         w->term_low[j] = (float)(x - (double)high);

@@ -1,33 +1,41 @@
 /* softmax.h -- the running softmax of rows: take in a tile, merge two states, finish.
  *
- *   m' = max(m, ceil(max_j t_j)),  l' = 2^(m - m') l + sum_j p_j,  p_j = 2^(t_j - m')
+ *   m' = max(m, floor(max_j t_j)),  l' = 2^(m - m') l + sum_j p_j,  p_j = 2^(t_j - m')
  *
  * (Milakov and Gimelshein, "Online normalizer calculation for softmax".) As m is an integer, the
  * rescaling is exact, and a row's bits depend on nothing but its own visible scores: whether a
- * tile is skipped or seen through a mask changes neither m nor l nor o.
+ * tile is skipped or seen through a mask changes neither m nor l nor o. The greatest p lies in
+ * [1, 2), so that l >= 1 and no weight is lost that is not below the smallest normal number.
  *
  * m: -inf until a finite score was seen; +inf or NaN make the row NaN, as in NumPy.
  */
 #ifndef SA_SOFTMAX_H
 #define SA_SOFTMAX_H
 
-/* 2^d for an integer d <= 0, 0 below the normal range; 1 for equal maxima, both -inf too */
+/* 2^(m_old - m_new) for integers m_old <= m_new, 0 below the normal range; 0 if both are -inf or
+ * +inf, when the sums are 0 or NaN and stay so. */
 static SA_INLINE real power_between(real m_old, real m_new)
 {
-    if (m_old == m_new) {
-        return 1;
-    }
-    const real d = m_old - m_new;
-    return d < MIN_EXPONENT ? 0 : d == d ? (real)ldexp(1.0, (int)d) : d;
+    const real d = m_old - m_new, least = MIN_EXPONENT - 1;
+    const real_bits biased = (real_bits)(d > least ? d : least) + (1 - MIN_EXPONENT);
+    const real_bits bits = biased << SIGNIFICAND_BITS;
+    real power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
 }
 
 static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    vec m = v_set1(-(real)INFINITY);
-    for (ptrdiff_t j = begin; j < end; j += LANES) {
-        m = v_max(v_load(s + j), m); /* a NaN is passed over; it shows in the sum */
+    vec even = v_set1(-(real)INFINITY), odd = even;
+    ptrdiff_t j = begin;
+    for (; j + 2 * LANES <= end; j += 2 * LANES) {
+        even = v_max(v_load(s + j), even); /* a NaN is passed over; it shows in the sum */
+        odd = v_max(v_load(s + j + LANES), odd);
     }
-    return v_reduce_max(m);
+    if (j < end) {
+        even = v_max(v_load(s + j), even);
+    }
+    return v_reduce_max(v_max(even, odd));
 }
 
 /* s = 2^(c s + low - m) over [begin, end); returns the sums by lane. */
@@ -48,7 +56,7 @@ static SA_INLINE vec exp_row(real *s, const real *low, const bool has_low, real 
 
 /* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
  * rounding took from t is below a float64's last place too, and is dropped as there. */
-#define MAX_ORIGIN 2097152 /* 2^21 */
+#define MAX_ORIGIN 2097152              /* 2^21 */
 #define ABSORBING 1152921504606846976.0 /* 2^60 */
 
 static vec exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
@@ -77,11 +85,10 @@ static SA_INLINE vec weigh_row(const block_work *w, real *s, real *low, real m, 
 }
 
 /* The new maximum of a row that takes in s, and in *alpha the factor from the old one to it. */
-static SA_INLINE real raise_max(const real *s, real factor, real m_old, ptrdiff_t begin,
+static SA_INLINE real raise_max(const block_work *w, const real *s, real m_old, ptrdiff_t begin,
                                 ptrdiff_t end, real *alpha)
 {
-    const real most = row_max(s, begin, end);
-    const real top = most > -(real)INFINITY ? (real)ceil((double)(most * factor)) : most;
+    const real top = (real)floor((double)(row_max(s, begin, end) * w->factor)) + w->headroom;
     const real m = top > m_old ? top : m_old;
     *alpha = power_between(m_old, m);
     return m;
@@ -122,7 +129,7 @@ static void finish_row(const block_work *w, const row_state *st, ptrdiff_t r, re
     const double n = nearbyint(sink * LOG2E);
     /* sink log2(e) - n, from log2(e) = 1.4426950408889634 + 2.0355e-17 */
     const double f = fma(sink, LOG2E, -n) + sink * 2.03552737409310331e-17;
-    const real top = (real)(n + 1) > *m ? (real)(n + 1) : *m;
+    const real top = (real)n > *m ? (real)n : *m;
     *l = *l * (double)power_between(*m, top) + exp2(f) * exp2(n - (double)top);
     *m = top;
 }

@@ -41,15 +41,19 @@ static void load_values(block_work *w, key_tile *tile)
     }
 }
 
-/* Depth is cut into equal parts of at most this many terms whose sums are added: a chain over all
- * of d would lose more than api.md's bound allows where the products have one sign. */
-enum { SCORE_DEPTH = 64 };
+/* The register tile sums a chain from zero; longer products are cut into parts whose sums are added,
+ * for a chain over all of them would lose more than api.md's bound allows where the terms have one
+ * sign. Parts start at multiples of their length, whatever is left out of a tile. */
+enum { VALUE_DEPTH = 64 };
+
+static ptrdiff_t score_depth(ptrdiff_t d) { return d <= 256 ? 32 : 64; }
+
+static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 static void score_panels(const block_work *w, const key_tile *tile, const row_group *groups,
                          int n_groups, real *s0)
 {
-    static const real ones[6] = {1, 1, 1, 1, 1, 1};
-    const ptrdiff_t d = w->plan->d;
+    const ptrdiff_t d = w->plan->d, part = score_depth(d);
     for (ptrdiff_t j = 0; j < tile->n_keys; j += NR) {
         const real *panel = tile->k + j * d;
         for (int i = 0; i < n_groups; i++) {
@@ -63,10 +67,10 @@ static void score_panels(const block_work *w, const key_tile *tile, const row_gr
             const ptrdiff_t width = left < NR ? left : NR;
             ptrdiff_t c = 0;
             do {
-                const ptrdiff_t depth = d - c < SCORE_DEPTH ? d - c : SCORE_DEPTH;
+                const ptrdiff_t depth = d - c < part ? d - c : part;
                 gemm_rows((int)g->rows, width, depth, q + c, w->ldq, panel + c * NR, NR, s,
                           SA_TILE_KEYS, c ? ones : NULL);
-                c += SCORE_DEPTH;
+                c += part;
             } while (c < d);
         }
     }
@@ -111,11 +115,11 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
         real *s = w->s + at * SA_TILE_KEYS, *m = st->m + g->row, *l = st->l + g->row * LANES;
         group_logits(w, tile, g, s);
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            m[i] = raise_max(s + i * SA_TILE_KEYS, w->factor, m[i], begin, end, &w->alpha[at + i]);
+            m[i] = raise_max(w, s + i * SA_TILE_KEYS, m[i], begin, end, &w->alpha[at + i]);
         }
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            const vec sum = weigh_row(w, s + i * SA_TILE_KEYS, w->low + i * SA_TILE_KEYS, m[i],
-                                      begin, end);
+            const vec sum =
+                weigh_row(w, s + i * SA_TILE_KEYS, w->low + i * SA_TILE_KEYS, m[i], begin, end);
             const vec old = v_load(l + i * LANES);
             v_store(l + i * LANES, v_fma(old, v_set1(w->alpha[at + i]), sum));
         }
@@ -136,6 +140,19 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
     return tile->v_state == V_FINITE;
 }
 
+/* o = diag(alpha) o + p v over the group's keys; p and v start at the first key of the tile */
+static void gather_rows(const block_work *w, const row_group *g, ptrdiff_t rows, const real *p,
+                        const real *v, ptrdiff_t ldv, real *o, const real *alpha)
+{
+    for (ptrdiff_t j = g->first; j < g->last;) {
+        const ptrdiff_t part = (j / VALUE_DEPTH + 1) * VALUE_DEPTH;
+        const ptrdiff_t end = part < g->last ? part : g->last;
+        gemm_rows((int)rows, w->ldo, end - j, p + j, SA_TILE_KEYS, v + j * ldv, ldv, o, w->ldo,
+                  j == g->first ? alpha : ones);
+        j = end;
+    }
+}
+
 static void gather_row_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t i,
                             const real *p, real *o, const real *alpha)
 {
@@ -152,8 +169,7 @@ static void gather_row_seen(block_work *w, const key_tile *tile, const row_group
             memset(row, 0, (size_t)w->ldo * sizeof(real));
         }
     }
-    gemm_rows(1, w->ldo, g->last - g->first, p, SA_TILE_KEYS, w->v_seen + g->first * w->ldo, w->ldo,
-              o, w->ldo, alpha);
+    gather_rows(w, g, 1, p, w->v_seen, w->ldo, o, alpha);
 }
 
 /* O = diag(alpha) O + P V for all groups */
@@ -163,7 +179,7 @@ static void gather_groups(block_work *w, key_tile *tile, const row_group *groups
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
-        const real *p = w->s + at * SA_TILE_KEYS + g->first;
+        const real *p = w->s + at * SA_TILE_KEYS;
         real *o = st->o + g->row * w->ldo;
         if (g->mixed && !is_v_finite(w, tile)) {
             for (ptrdiff_t i = 0; i < g->rows; i++) {
@@ -171,8 +187,7 @@ static void gather_groups(block_work *w, key_tile *tile, const row_group *groups
                                 w->alpha + at + i);
             }
         } else {
-            gemm_rows((int)g->rows, w->ldo, g->last - g->first, p, SA_TILE_KEYS,
-                      tile->v + g->first * tile->ldv, tile->ldv, o, w->ldo, w->alpha + at);
+            gather_rows(w, g, g->rows, p, tile->v, tile->ldv, o, w->alpha + at);
         }
     }
 }

@@ -7,7 +7,7 @@
 #define SA_WORKSPACE_H
 
 /* Partial softmax of rows over some keys: o = sum 2^(t - m) v, l = sum 2^(t - m) by lane, m an
- * integer not below any t seen (t: score in units of log2), -inf before the first. */
+ * integer above all t seen less 1 (t: score in units of log2), -inf before the first. */
 typedef struct {
     real *o; /* [rows, ldo] */
     real *l; /* [rows, LANES] */
@@ -24,21 +24,24 @@ typedef struct {
     const sa_head *head;
     sa_stop stop;
     ptrdiff_t row_begin, n_rows;
-    ptrdiff_t ldq, ldo;       /* d and d_v rounded up to LANES */
-    real *q;                  /* [rows, ldq], sign of the scale folded in */
+    ptrdiff_t ldq, ldo; /* d and d_v rounded up to LANES */
+    real *q;            /* [rows, ldq], sign of the scale folded in */
     row_state total, chunk;
-    bool has_terms;           /* see find_terms in scores.h */
+    bool has_terms; /* see find_terms in scores.h */
     real factor;
-    ptrdiff_t *first, *last;  /* [rows] keys that causal, window and lengths let a row see */
-    interval *seen;           /* [rows / TILE_ROWS] the same for the rows of a group */
+    real headroom;           /* see forward_block: 0, or by how much m stands above the maximum */
+    ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
+    interval *seen;          /* [rows / TILE_ROWS] the same for the rows of a group */
     ptrdiff_t first_key, last_key; /* over all rows */
-    real *s;                  /* [SA_BLOCK_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
-    real *low;                /* [TILE_ROWS, SA_TILE_KEYS] what rounding took from t */
-    real *term, *term_low;    /* [SA_TILE_KEYS] a row of mask, bias or ALiBi */
-    real *k;                  /* panels or padded rows of a K tile */
-    real *v;                  /* [SA_TILE_KEYS, ldo] copy of a V tile */
-    real *v_seen;             /* the same with one row's hidden keys replaced by 0 */
-    real *alpha;              /* [SA_BLOCK_ROWS] factor from the old maximum to the new */
+    real *s;                       /* [SA_BLOCK_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
+    real *low;                     /* [TILE_ROWS, SA_TILE_KEYS] what rounding took from t */
+    real *term, *term_low;         /* [SA_TILE_KEYS] a row of mask, bias or ALiBi */
+    real *k;                       /* panels or padded rows of a K tile */
+    real *v;                       /* [SA_TILE_KEYS, ldo] copy of a V tile */
+    real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
+    bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
+    real *again_l, *again_m;       /* [rows, LANES], [rows] */
+    real *alpha;                   /* [SA_BLOCK_ROWS] factor from the old maximum to the new */
 } block_work;
 
 typedef struct {
@@ -75,6 +78,9 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->first = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->last = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->seen = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(interval));
+    w->overflowed = carve(&c, (size_t)rows * sizeof(bool));
+    w->again_l = carve(&c, (size_t)(rows * LANES) * sizeof(real));
+    w->again_m = carve(&c, (size_t)rows * sizeof(real));
     const ptrdiff_t score_rows = rows < SA_BLOCK_ROWS ? rows : SA_BLOCK_ROWS;
     w->s = carve(&c, (size_t)(score_rows * SA_TILE_KEYS) * sizeof(real));
     w->low = carve(&c, TILE_ROWS * SA_TILE_KEYS * sizeof(real));
