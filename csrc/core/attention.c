@@ -31,15 +31,25 @@ typedef struct {
 
 static const sa_stop stop = {sa_job_stopped, NULL};
 
+/* Whether each row of weights is a run of elements of the compute type, so that P can be kept in
+ * it while the row is not finished. */
+static bool weights_fit(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs)
+{
+    const sa_tensor *t = outputs->weights;
+    return p->weights == SA_WEIGHTS_PER_HEAD && (z->dtype == SA_F32 || z->dtype == SA_F64) &&
+           t->strides[t->n_dims - 1] == (ptrdiff_t)sa_dtype_size(z->dtype);
+}
+
 static void begin_call(call *c, const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs)
 {
     c->sizes = z;
     c->kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
-    c->plan = sa_plan_numerics(c->kernels, p, z);
+    c->plan = sa_plan_numerics(p, z);
     c->causal = p->causal;
     c->mean = p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
     c->slopes = p->alibi_slopes;
     c->sinks = p->sinks;
+    c->plan.keeps_p = weights_fit(p, z, outputs);
     sa_view(p->query, z, SA_AXES_ALL, &c->query);
     sa_view(p->key, z, SA_AXES_ALL, &c->key);
     sa_view(p->value, z, SA_AXES_ALL, &c->value);
@@ -260,7 +270,7 @@ sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *o
     begin_call(&c, p, z, outputs);
     const ptrdiff_t n_planes = z->n_batch * z->n_kv_heads;
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
-    c.schedule = sa_plan_schedule(c.kernels, &c.plan, n_planes, n_threads);
+    c.schedule = sa_plan_schedule(&c.plan, n_planes, n_threads);
     sa_status status;
     if (c.mean && c.weights.data) {
         status = forward_mean(&c, control, error);

@@ -6,12 +6,14 @@
 /* Up to this many rows read K by dot products; more pay for packing it. */
 enum { MAX_DOT_ROWS = 8 };
 
+/* What a block keeps while it walks over the keys should stay in the second-level cache. */
+enum { MAX_BLOCK_BYTES = 1 << 20 };
+
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
 
-sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *p, const sa_sizes *z)
+sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
 {
-    (void)kernels;
     const ptrdiff_t group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
     return (sa_plan){
         .n_q = z->n_q,
@@ -40,7 +42,8 @@ static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_heads, int n
     const ptrdiff_t rows = plan->n_q * plan->group;
     const ptrdiff_t bytes_per_row = 8 * (plan->d + 2 * plan->d_v + 1);
     ptrdiff_t block = SA_MAX_BLOCK_ROWS;
-    while (block > SA_BLOCK_ROWS && block * bytes_per_row > 1 << 20) {
+    while (block > SA_BLOCK_ROWS && (block * bytes_per_row > MAX_BLOCK_BYTES ||
+                                     (plan->keeps_p && block * 4 * plan->n_k > MAX_BLOCK_BYTES))) {
         block -= SA_BLOCK_ROWS;
     }
     while (n_threads > 1 && block > SA_BLOCK_ROWS &&
@@ -50,10 +53,8 @@ static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_heads, int n
     return block < rows ? block : rows;
 }
 
-sa_schedule sa_plan_schedule(const sa_kernels *kernels, const sa_plan *plan, ptrdiff_t n_heads,
-                             int n_threads)
+sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, int n_threads)
 {
-    (void)kernels;
     const ptrdiff_t rows = plan->n_q * plan->group;
     const double work =
         (double)n_heads * (double)rows * (double)plan->n_k * (double)(plan->d + plan->d_v + 16);

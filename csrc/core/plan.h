@@ -4,9 +4,9 @@
 
 #include "../kernels/kernels.h"
 
-/* All that a row's bits may depend on besides its data: the unit and these sizes and options. */
-sa_plan sa_plan_numerics(const sa_kernels *kernels, const sa_problem *problem,
-                         const sa_sizes *sizes);
+/* All that a row's bits may depend on besides its data and the unit: these sizes and options.
+ * keeps_p is left false, as it changes no bit; see weights_fit in attention.c. */
+sa_plan sa_plan_numerics(const sa_problem *problem, const sa_sizes *sizes);
 
 typedef struct {
     int n_threads;
@@ -17,7 +17,6 @@ typedef struct {
 } sa_schedule;
 
 /* n_heads: key heads of all batch entries. No choice here changes a bit of the result. */
-sa_schedule sa_plan_schedule(const sa_kernels *kernels, const sa_plan *plan, ptrdiff_t n_heads,
-                             int n_threads);
+sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, int n_threads);
 
 #endif

@@ -43,6 +43,7 @@ typedef struct {
     bool has_window;
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
     bool packed_keys; /* scores through packed K panels; else by dot products along d */
+    bool keeps_p;     /* forward may write P into the weights' rows and finish them there */
 } sa_plan;
 
 /* One key head of one batch entry with the query heads that read it. */

@@ -60,6 +60,7 @@ typedef int32_t real_bits;
 #include "tiles/softmax.h"
 #include "tiles/groups.h"
 #include "tiles/decode.h"
+#include "tiles/keep.h"
 #include "tiles/tile.h"
 #include "tiles/forward.h"
 #include "tiles/weights.h"

@@ -23,30 +23,25 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
     *ldk = w->ldq;
 }
 
-enum { DOT_KEYS = 4 };
+enum { DOT_ROWS = 4, DOT_KEYS = 2 };
 
-/* s[i][j] = q_i . k_j for rows x keys, both at most DOT_KEYS */
+/* s[i][j] = q_i . k_j for rows x keys */
 static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, const real *restrict q,
                                 ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
                                 real *restrict s)
 {
-    vec acc[2 * DOT_KEYS];
+    vec acc[DOT_ROWS * DOT_KEYS];
     SA_UNROLL
     for (int i = 0; i < rows * keys; i++) {
         acc[i] = v_zero();
     }
     for (ptrdiff_t c = 0; c < d; c += LANES) {
-        vec q_c[2];
-        SA_UNROLL
-        for (int i = 0; i < rows; i++) {
-            q_c[i] = v_load(q + i * ldq + c);
-        }
         SA_UNROLL
         for (int j = 0; j < keys; j++) {
             const vec k_c = v_load(k + j * ldk + c);
             SA_UNROLL
             for (int i = 0; i < rows; i++) {
-                acc[i * keys + j] = v_fma(q_c[i], k_c, acc[i * keys + j]);
+                acc[i * keys + j] = v_fma(v_load(q + i * ldq + c), k_c, acc[i * keys + j]);
             }
         }
     }
@@ -59,34 +54,49 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
     }
 }
 
-static void dot_rows(ptrdiff_t rows, ptrdiff_t keys, ptrdiff_t d, const real *q, ptrdiff_t ldq,
+/* One row takes more keys at a time, so that there are chains enough to hide their latency. */
+static void dot_keys(ptrdiff_t rows, int keys, ptrdiff_t d, const real *q, ptrdiff_t ldq,
                      const real *k, ptrdiff_t ldk, real *s)
 {
-    ptrdiff_t j = 0;
-    for (; j + DOT_KEYS <= keys; j += DOT_KEYS) {
-        if (rows == 2) {
-            dot_block(2, DOT_KEYS, d, q, ldq, k + j * ldk, ldk, s + j);
-        } else {
-            dot_block(1, DOT_KEYS, d, q, ldq, k + j * ldk, ldk, s + j);
-        }
+    ptrdiff_t i = 0;
+    for (; keys == DOT_KEYS && i + DOT_ROWS <= rows; i += DOT_ROWS) {
+        dot_block(DOT_ROWS, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
     }
-    for (; j < keys; j++) {
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            dot_block(1, 1, d, q + i * ldq, ldq, k + j * ldk, ldk, s + i * SA_TILE_KEYS + j);
+    for (; keys == DOT_KEYS && i < rows; i++) {
+        dot_block(1, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
+    }
+    for (; i < rows; i++) {
+        dot_block(1, 1, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
+    }
+}
+
+/* The values of a tile are read by columns of vectors, which no hardware foresees; asked for while
+ * the keys are multiplied, they arrive as one stream. */
+static SA_INLINE void prefetch_values(const block_work *w, ptrdiff_t key, ptrdiff_t n)
+{
+    const sa_matrix *v = &w->head->value;
+    const ptrdiff_t bytes = w->plan->d_v * dtype_size(v->dtype);
+    for (ptrdiff_t j = key; v->col_stride == dtype_size(v->dtype) && j < key + n; j++) {
+        for (ptrdiff_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(v->data + j * v->row_stride + at, 0, 2);
         }
     }
 }
 
-static void score_dots(const block_work *w, const real *k, ptrdiff_t ldk, const row_group *groups,
+static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
+    const ptrdiff_t ldk = tile->ldk;
     for (int n = 0; n < n_groups; n++) {
         const row_group *g = &groups[n];
-        for (ptrdiff_t i = 0; i < g->rows; i += 2) {
-            const ptrdiff_t rows = g->rows - i < 2 ? g->rows - i : 2;
-            const real *q = w->q + (g->row + i) * w->ldq;
-            real *s = s0 + (g->row - groups[0].row + i) * SA_TILE_KEYS + g->first;
-            dot_rows(rows, g->last - g->first, w->ldq, q, w->ldq, k + g->first * ldk, ldk, s);
+        const real *q = w->q + g->row * w->ldq;
+        real *s = s0 + (g->row - groups[0].row) * SA_TILE_KEYS;
+        for (ptrdiff_t j = g->first; j < g->last; j += DOT_KEYS) {
+            const int keys = g->last - j < DOT_KEYS ? 1 : DOT_KEYS;
+            if (n == 0) {
+                prefetch_values(w, tile->key + j, keys);
+            }
+            dot_keys(g->rows, keys, w->ldq, q, w->ldq, tile->k + j * ldk, ldk, s + j);
         }
     }
 }

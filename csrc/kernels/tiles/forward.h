@@ -35,6 +35,7 @@ static void begin_block(block_work *w, const sa_block *block, void *workspace, s
     w->row_begin = block->row_begin;
     w->n_rows = block->row_end - block->row_begin;
     w->headroom = 0;
+    w->keeping = false;
     carve_block(w, block->plan, w->n_rows, workspace);
     find_visible_rows(w);
     find_terms(w);
@@ -145,8 +146,15 @@ static void take_overflowed_rows(block_work *w)
 static void forward_block(block_work *w)
 {
     pack_queries(w);
+    if (w->plan->keeps_p) {
+        begin_keeping(w);
+    }
     take_chunks(w, &w->total);
-    if (finish_rows(w, &w->total) > 0) {
+    const ptrdiff_t n_overflowed = finish_rows(w, &w->total);
+    if (w->keeping) {
+        finish_kept(w);
+    }
+    if (n_overflowed > 0) {
         take_overflowed_rows(w);
     }
 }

@@ -83,7 +83,7 @@ static void score_groups(const block_work *w, const key_tile *tile, const row_gr
     if (w->plan->packed_keys) {
         score_panels(w, tile, groups, n_groups, s0);
     } else {
-        score_dots(w, tile->k, tile->ldk, groups, n_groups, s0);
+        score_dots(w, tile, groups, n_groups, s0);
     }
 }
 
@@ -209,6 +209,9 @@ static void take_tile(block_work *w, const row_state *st, ptrdiff_t key)
         }
         score_groups(w, &tile, groups, n_groups, w->s);
         weigh_groups(w, &tile, groups, n_groups, st);
+        if (w->keeping) {
+            keep_groups(w, &tile, groups, n_groups, st);
+        }
         gather_groups(w, &tile, groups, n_groups, st);
     }
 }

@@ -41,6 +41,8 @@ typedef struct {
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     real *again_l, *again_m;       /* [rows, LANES], [rows] */
+    real *tile_m;                  /* [rows, tiles] maximum with which P was kept, NaN: not kept */
+    bool keeping;                  /* P of each tile goes into the weights' rows; see keep.h */
     real *alpha;                   /* [SA_BLOCK_ROWS] factor from the old maximum to the new */
 } block_work;
 
@@ -91,6 +93,8 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->v = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
+    const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + SA_TILE_KEYS - 1) / SA_TILE_KEYS : 0;
+    w->tile_m = carve(&c, (size_t)(rows * tiles) * sizeof(real));
     return c.used;
 }
 
