@@ -22,10 +22,10 @@
 
 typedef enum {
     SA_OK = 0,
-    SA_TYPE_ERROR,   /* the kind of an argument is wrong */
-    SA_VALUE_ERROR,  /* its shape or value is wrong */
-    SA_NO_MEMORY,    /* an allocation failed, or a size does not fit in memory */
-    SA_INTERRUPTED,  /* sa_control.poll asked to stop */
+    SA_TYPE_ERROR,  /* the kind of an argument is wrong */
+    SA_VALUE_ERROR, /* its shape or value is wrong */
+    SA_NO_MEMORY,   /* an allocation failed, or a size does not fit in memory */
+    SA_INTERRUPTED, /* sa_control.poll asked to stop */
 } sa_status;
 
 /* What went wrong, in one sentence that names the argument. Empty for SA_OK. */
@@ -73,12 +73,12 @@ typedef struct {
     int64_t window_left;  /* keys before a query's position, or SA_WINDOW_OPEN */
     int64_t window_right; /* keys after it, or SA_WINDOW_OPEN */
     bool has_scale;
-    double scale;         /* 1 / sqrt(d) unless has_scale */
+    double scale; /* 1 / sqrt(d) unless has_scale */
     bool has_softcap;
     double softcap;
-    sa_weights weights;   /* which weights are asked for */
-    bool lse;             /* whether the log-sum-exp is asked for */
-    int num_threads;      /* this call only; 0 = sa_get_num_threads() */
+    sa_weights weights; /* which weights are asked for */
+    bool lse;           /* whether the log-sum-exp is asked for */
+    int num_threads;    /* this call only; 0 = sa_get_num_threads() */
 } sa_problem;
 
 /* What sa_check_attention derives. For 2-D inputs n_heads is 1 and is_2d is set: the outputs then
@@ -89,8 +89,8 @@ typedef struct {
     ptrdiff_t batch_shape[SA_MAX_DIMS];
     ptrdiff_t n_batch; /* product of batch_shape */
     ptrdiff_t n_heads, n_kv_heads, n_q, n_k, d, d_v;
-    sa_dtype dtype;    /* of query, key, value, out and weights; lse is SA_F64 or SA_F32 */
-    double work;       /* multiply-adds of the call, for the caller's choice about the GIL */
+    sa_dtype dtype; /* of query, key, value, out and weights; lse is SA_F64 or SA_F32 */
+    double work;    /* multiply-adds of the call, for the caller's choice about the GIL */
 } sa_sizes;
 
 /* Outputs: exact shape, sizes.dtype, aligned, any strides, no two elements at one address. */

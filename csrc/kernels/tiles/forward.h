@@ -62,8 +62,8 @@ static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk)
     }
 }
 
-/* o / l; a row that saw nothing is 0. Adding 0 makes every zero a positive one. Returns whether
- * a finite denominator met a sum that is not finite. */
+/* o / l, or 0 if l is 0: a row that saw nothing. Adding 0 makes every zero a positive one. Returns
+ * whether a finite denominator met a sum that is not finite. */
 static bool divide_row(const block_work *w, real *o, double l, real alpha)
 {
     vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
@@ -97,8 +97,8 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         }
         real m, *o = st->o + r * w->ldo;
         double l;
-        finish_row(w, st, r, &m, &l);
-        w->overflowed[r] = divide_row(w, o, l, power_between(st->m[r], m));
+        const bool saw_any = finish_row(w, st, r, &m, &l);
+        w->overflowed[r] = divide_row(w, o, saw_any ? l : 0, power_between(st->m[r], m));
         count += w->overflowed[r];
         store_row(h->out.data + head_of(w, r) * h->out_head_stride +
                       query_of(w, r) * h->out.row_stride,
@@ -108,7 +108,7 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         }
         store_lse(w, r, (double)m, l);
         st->m[r] = m;
-        st->l[r * LANES] = l == 0 ? 0 : (real)(1 / l);
+        st->l[r * LANES] = saw_any ? (real)(1 / l) : 0;
     }
     return count;
 }

@@ -80,7 +80,9 @@ static void finish_kept(block_work *w)
             const ptrdiff_t key = i * SA_TILE_KEYS, left = w->plan->n_k - key;
             const ptrdiff_t n = left < SA_TILE_KEYS ? left : SA_TILE_KEYS;
             const real m_tile = w->tile_m[r * tiles + i];
-            if (m_tile == m_tile && inverse != 0) {
+            if (inverse != inverse) {
+                spread_nan(w, r, key, n, row + key);
+            } else if (m_tile == m_tile && inverse != 0) {
                 finish_kept_tile(row + key, n, inverse, power_between(m_tile, m));
             } else { /* saw none of it */
                 memset(row + key, 0, (size_t)n * sizeof(real));

@@ -112,26 +112,27 @@ static void merge_states(const row_state *total, const row_state *part, ptrdiff_
     }
 }
 
-/* Join the sink's logit, and leave the row's maximum and denominator. */
-static void finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, double *l)
+/* Join the sink's logit, and leave the row's maximum and denominator. Returns whether any visible
+ * score was above -inf. */
+static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, double *l)
 {
     const sa_head *h = w->head;
     *m = st->m[r];
     *l = (double)v_reduce_add(v_load(st->l + r * LANES));
-    if (!h->sinks) {
-        return;
+    const bool saw_any = *l != 0;
+    double sink = -(double)INFINITY;
+    if (h->sinks) {
+        memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
     }
-    double sink;
-    memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
-    if (!(sink > -(double)INFINITY)) {
-        return;
+    if (sink > -(double)INFINITY) {
+        const double n = floor(sink * LOG2E);
+        /* sink log2(e) - n, from log2(e) = 1.4426950408889634 + 2.0355e-17 */
+        const double f = fma(sink, LOG2E, -n) + sink * 2.03552737409310331e-17;
+        const real top = (real)n > *m ? (real)n : *m;
+        *l = *l * (double)power_between(*m, top) + exp2(f) * exp2(n - (double)top);
+        *m = top;
     }
-    const double n = nearbyint(sink * LOG2E);
-    /* sink log2(e) - n, from log2(e) = 1.4426950408889634 + 2.0355e-17 */
-    const double f = fma(sink, LOG2E, -n) + sink * 2.03552737409310331e-17;
-    const real top = (real)n > *m ? (real)n : *m;
-    *l = *l * (double)power_between(*m, top) + exp2(f) * exp2(n - (double)top);
-    *m = top;
+    return saw_any;
 }
 
 #endif

@@ -123,4 +123,16 @@ static void mask_bytes(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_
     }
 }
 
+/* p[0, n) of keys key ... of a row whose denominator is NaN: NaN where it looks, 0 elsewhere */
+static void spread_nan(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n, real *p)
+{
+    const ptrdiff_t first = clamp(w->first[r] - key, 0, n);
+    const ptrdiff_t last = clamp(w->last[r] - key, first, n);
+    uint8_t seen[SA_TILE_KEYS];
+    mask_bytes(w, r, key + first, last - first, seen + first);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        p[j] = j >= first && j < last && seen[j] ? (real)NAN : 0;
+    }
+}
+
 #endif

@@ -43,6 +43,10 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
         for (ptrdiff_t i = 0; i < g->rows; i++, s += SA_TILE_KEYS) {
             const ptrdiff_t r = g->row + i;
             const real inverse = st->l[r * LANES];
+            if (inverse != inverse) {
+                spread_nan(w, r, tile->key, tile->n, s);
+                continue;
+            }
             weigh_row(w, s, w->low + i * SA_TILE_KEYS, st->m[r], begin, end);
             if (inverse == 0) { /* saw nothing: all zeros, not 0 * NaN */
                 memset(s + begin, 0, (size_t)(end - begin) * sizeof(real));
