@@ -5,7 +5,7 @@
  */
 #include "binding.h"
 
-/* Say which argument it was: "key cannot be read as an array: <what NumPy said>", caused by that. */
+/* Say which argument it was: "key cannot be read as an array: <NumPy's words>", caused by those. */
 static void name_error(const char *name)
 {
     if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError)) {

@@ -17,8 +17,9 @@
  * in the order of the chunks), so they are constants and not a matter of scheduling. */
 enum { SA_TILE_KEYS = 128, SA_CHUNK_KEYS = 1024 };
 
-/* Rows of a block are a multiple of this, the last block's excepted; see b_q in forward.h. */
-enum { SA_BLOCK_ROWS = 48, SA_MAX_BLOCK_ROWS = 384 };
+/* Rows whose scores stand in scratch at a time (a multiple of every TILE_ROWS: 24 rows of Q and S fit
+ * the first-level cache beside a K panel); rows of a block come in steps of SA_BLOCK_ROWS. */
+enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 384 };
 
 /* A matrix as the caller laid it out. */
 typedef struct {

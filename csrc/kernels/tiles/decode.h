@@ -70,19 +70,6 @@ static void dot_keys(ptrdiff_t rows, int keys, ptrdiff_t d, const real *q, ptrdi
     }
 }
 
-/* The values of a tile are read by columns of vectors, which no hardware foresees; asked for while
- * the keys are multiplied, they arrive as one stream. */
-static SA_INLINE void prefetch_values(const block_work *w, ptrdiff_t key, ptrdiff_t n)
-{
-    const sa_matrix *v = &w->head->value;
-    const ptrdiff_t bytes = w->plan->d_v * dtype_size(v->dtype);
-    for (ptrdiff_t j = key; v->col_stride == dtype_size(v->dtype) && j < key + n; j++) {
-        for (ptrdiff_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(v->data + j * v->row_stride + at, 0, 2);
-        }
-    }
-}
-
 static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
@@ -94,7 +81,7 @@ static void score_dots(const block_work *w, const key_tile *tile, const row_grou
         for (ptrdiff_t j = g->first; j < g->last; j += DOT_KEYS) {
             const int keys = g->last - j < DOT_KEYS ? 1 : DOT_KEYS;
             if (n == 0) {
-                prefetch_values(w, tile->key + j, keys);
+                prefetch_rows(&w->head->value, tile->key + j, keys, w->plan->d_v);
             }
             dot_keys(g->rows, keys, w->ldq, q, w->ldq, tile->k + j * ldk, ldk, s + j);
         }

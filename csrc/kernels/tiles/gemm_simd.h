@@ -111,11 +111,11 @@ static gemm_tile *const gemm_tiles[TILE_ROWS][4] = {
 #endif
 };
 
-/* C [m, n] with m <= TILE_ROWS and n a multiple of LANES, by tiles as wide as they come. */
-static void gemm_rows(int m, ptrdiff_t n, ptrdiff_t depth, const real *a, ptrdiff_t lda,
-                      const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc, const real *beta)
+/* C [rows, n] with rows <= TILE_ROWS and n a multiple of LANES, by tiles as wide as they come. */
+static void gemm_any_rows(int rows, ptrdiff_t n, ptrdiff_t depth, const real *a, ptrdiff_t lda,
+                          const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc, const real *beta)
 {
-    gemm_tile *const *tiles = gemm_tiles[m - 1];
+    gemm_tile *const *tiles = gemm_tiles[rows - 1];
     for (ptrdiff_t j = 0; j < n;) {
         int width = 3;
         while (!tiles[width] || ((ptrdiff_t)LANES << width) > n - j) {
@@ -123,6 +123,23 @@ static void gemm_rows(int m, ptrdiff_t n, ptrdiff_t depth, const real *a, ptrdif
         }
         tiles[width](depth, a, lda, b + j, ldb, c + j, ldc, beta);
         j += (ptrdiff_t)LANES << width;
+    }
+}
+
+/* The same; the full tile, where the time goes, is in line. */
+static SA_INLINE void gemm_rows(int rows, ptrdiff_t n, ptrdiff_t depth, const real *a,
+                                ptrdiff_t lda, const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc,
+                                const real *beta)
+{
+    enum { WIDTH = TILE_VECTORS * LANES };
+    ptrdiff_t j = 0;
+    if (rows == TILE_ROWS) {
+        for (; j + WIDTH <= n; j += WIDTH) {
+            gemm_tile_body(TILE_ROWS, TILE_VECTORS, depth, a, lda, b + j, ldb, c + j, ldc, beta);
+        }
+    }
+    if (j < n) {
+        gemm_any_rows(rows, n - j, depth, a, lda, b + j, ldb, c + j, ldc, beta);
     }
 }
 

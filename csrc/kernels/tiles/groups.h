@@ -8,7 +8,7 @@
 #ifndef SA_GROUPS_H
 #define SA_GROUPS_H
 
-enum { MAX_GROUPS = (SA_BLOCK_ROWS + TILE_ROWS - 1) / TILE_ROWS };
+enum { MAX_GROUPS = (SA_SCORE_ROWS + TILE_ROWS - 1) / TILE_ROWS };
 
 typedef struct {
     ptrdiff_t row;         /* first row in the block */

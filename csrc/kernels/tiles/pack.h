@@ -129,6 +129,21 @@ static void store_row(char *dst, ptrdiff_t stride, sa_dtype t, const real *restr
     }
 }
 
+/* Ask for rows [first, first + n) of a matrix. A tile is read by columns of vectors, which hardware
+ * does not foresee; asked for while other work is done, it arrives as one stream. */
+static SA_INLINE void prefetch_rows(const sa_matrix *m, ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
+{
+    const ptrdiff_t bytes = d * dtype_size(m->dtype);
+    if (m->col_stride != dtype_size(m->dtype)) {
+        return;
+    }
+    for (ptrdiff_t j = first; j < first + n; j++) {
+        for (ptrdiff_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(m->data + j * m->row_stride + at, 0, 2);
+        }
+    }
+}
+
 static void pack_rows(real *restrict dst, ptrdiff_t ld, const sa_matrix *m, ptrdiff_t first,
                       ptrdiff_t n, ptrdiff_t d)
 {

@@ -192,13 +192,23 @@ static void gather_groups(block_work *w, key_tile *tile, const row_group *groups
     }
 }
 
+/* This tile's values are wanted after the scores, the next tile's keys after that. */
+static void prefetch_tile(const block_work *w, const key_tile *tile)
+{
+    const ptrdiff_t next = tile->key + SA_TILE_KEYS, left = w->last_key - next;
+    if (w->plan->packed_keys) {
+        prefetch_rows(&w->head->value, tile->key, tile->n_keys, w->plan->d_v);
+        prefetch_rows(&w->head->key, next, left < SA_TILE_KEYS ? left : SA_TILE_KEYS, w->plan->d);
+    }
+}
+
 /* Take the tile of keys that starts at key into the state of all rows. */
 static void take_tile(block_work *w, const row_state *st, ptrdiff_t key)
 {
     key_tile tile = tile_at(w, key);
-    for (ptrdiff_t row = 0; row < w->n_rows; row += SA_BLOCK_ROWS) {
+    for (ptrdiff_t row = 0; row < w->n_rows; row += SA_SCORE_ROWS) {
         row_group groups[MAX_GROUPS];
-        const ptrdiff_t rows = w->n_rows - row < SA_BLOCK_ROWS ? w->n_rows - row : SA_BLOCK_ROWS;
+        const ptrdiff_t rows = w->n_rows - row < SA_SCORE_ROWS ? w->n_rows - row : SA_SCORE_ROWS;
         const int n_groups = find_groups(w, &tile, row, rows, groups);
         if (n_groups == 0) {
             continue;
@@ -206,6 +216,7 @@ static void take_tile(block_work *w, const row_state *st, ptrdiff_t key)
         if (!tile.loaded) {
             load_keys(w, &tile);
             load_values(w, &tile);
+            prefetch_tile(w, &tile);
         }
         score_groups(w, &tile, groups, n_groups, w->s);
         weigh_groups(w, &tile, groups, n_groups, st);

@@ -64,9 +64,9 @@ static void write_weights(block_work *w)
     const sa_head *h = w->head;
     for (ptrdiff_t key = 0; key < w->plan->n_k && !stopped(w); key += SA_TILE_KEYS) {
         key_tile tile = tile_at(w, key);
-        for (ptrdiff_t row = 0; row < w->n_rows; row += SA_BLOCK_ROWS) {
+        for (ptrdiff_t row = 0; row < w->n_rows; row += SA_SCORE_ROWS) {
             const ptrdiff_t left = w->n_rows - row;
-            const ptrdiff_t rows = left < SA_BLOCK_ROWS ? left : SA_BLOCK_ROWS;
+            const ptrdiff_t rows = left < SA_SCORE_ROWS ? left : SA_SCORE_ROWS;
             weigh_tile(w, &tile, row, rows, &w->total);
             for (ptrdiff_t r = row; r < row + rows; r++) {
                 char *dst = h->weights.data + head_of(w, r) * h->weights_head_stride +
@@ -121,8 +121,8 @@ static void add_head_to_mean(block_work *w, const mean_work *mw, ptrdiff_t head,
     const ptrdiff_t rows = w->n_rows;
     const row_state final = {NULL, mw->l + head * rows * LANES, mw->m + head * rows};
     key_tile tile = tile_at(w, key);
-    for (ptrdiff_t row = 0; row < rows; row += SA_BLOCK_ROWS) {
-        const ptrdiff_t n = rows - row < SA_BLOCK_ROWS ? rows - row : SA_BLOCK_ROWS;
+    for (ptrdiff_t row = 0; row < rows; row += SA_SCORE_ROWS) {
+        const ptrdiff_t n = rows - row < SA_SCORE_ROWS ? rows - row : SA_SCORE_ROWS;
         weigh_tile(w, &tile, row, n, &final);
         add_rows_to_mean(w, row, n, tile.n, mw->sum);
     }

@@ -33,7 +33,7 @@ typedef struct {
     ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
     interval *seen;          /* [rows / TILE_ROWS] the same for the rows of a group */
     ptrdiff_t first_key, last_key; /* over all rows */
-    real *s;                       /* [SA_BLOCK_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
+    real *s;                       /* [SA_SCORE_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
     real *low;                     /* [TILE_ROWS, SA_TILE_KEYS] what rounding took from t */
     real *term, *term_low;         /* [SA_TILE_KEYS] a row of mask, bias or ALiBi */
     real *k;                       /* panels or padded rows of a K tile */
@@ -43,7 +43,7 @@ typedef struct {
     real *again_l, *again_m;       /* [rows, LANES], [rows] */
     real *tile_m;                  /* [rows, tiles] maximum with which P was kept, NaN: not kept */
     bool keeping;                  /* P of each tile goes into the weights' rows; see keep.h */
-    real *alpha;                   /* [SA_BLOCK_ROWS] factor from the old maximum to the new */
+    real *alpha;                   /* [SA_SCORE_ROWS] factor from the old maximum to the new */
 } block_work;
 
 typedef struct {
@@ -83,7 +83,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->overflowed = carve(&c, (size_t)rows * sizeof(bool));
     w->again_l = carve(&c, (size_t)(rows * LANES) * sizeof(real));
     w->again_m = carve(&c, (size_t)rows * sizeof(real));
-    const ptrdiff_t score_rows = rows < SA_BLOCK_ROWS ? rows : SA_BLOCK_ROWS;
+    const ptrdiff_t score_rows = rows < SA_SCORE_ROWS ? rows : SA_SCORE_ROWS;
     w->s = carve(&c, (size_t)(score_rows * SA_TILE_KEYS) * sizeof(real));
     w->low = carve(&c, TILE_ROWS * SA_TILE_KEYS * sizeof(real));
     w->term = carve(&c, SA_TILE_KEYS * sizeof(real));
