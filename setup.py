@@ -1,0 +1,243 @@
+"""Build of the C extension; everything else about the package stands in pyproject.toml.
+
+The kernels are one algorithm, compiled once per instruction set and number type ("unit"). Each unit
+gets flags of its own, which setuptools has no notion of, so units are compiled here and handed to
+the linker as objects. All other files get the baseline flags, and a choice at run time takes a unit
+that the CPU can run. A compiler that cannot make a unit loses that unit and no more.
+
+Environment: SELFATTN_BUILD_ISA=scalar,avx2 builds those units only. CC, CFLAGS and LDFLAGS work as
+usual; the flags below come after them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import shlex
+import shutil
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, CompileError, ExecError, LinkError
+
+ROOT = Path(__file__).resolve().parent
+CORE = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/core/*.c"))
+BINDING = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/binding/*.c"))
+KERNELS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/kernels/**/*.[ch]"))
+HEADERS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/**/*.[hd]*"))
+
+# No -ffast-math (NaN, infinity and rounding are part of the contract), no contraction but where a
+# fused multiply-add is written, no link-time optimisation over units: it may move code of one
+# instruction set into functions of another.
+COMMON_FLAGS = [
+    "-std=c11", "-O3", "-fvisibility=hidden", "-fno-fast-math", "-fno-unsafe-math-optimizations",
+    "-fno-finite-math-only", "-ffp-contract=off", "-fno-lto",
+]  # fmt: skip
+UNIT_FLAGS = {
+    "scalar": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": [
+        "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mf16c",
+        "-mprefer-vector-width=512",
+    ],
+}  # fmt: skip
+# A library linked with -ffast-math or -Ofast flushes subnormals to zero in the whole process.
+LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
+# Those that the compiler and linker at hand know are used.
+OPTIONAL_FLAGS = ["-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=."]
+OPTIONAL_LINK_FLAGS = ["-fno-lto", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
+
+# What must compile for a unit to be built; __x86_64__ is asked for here and not of the machine,
+# for the compiler may build for another one.
+PROBES = {
+    "avx2": """
+        #include <immintrin.h>
+        #ifndef __x86_64__
+        #error "not x86-64"
+        #endif
+        __m256 probe(__m256 a, __m256i b, __m128i h)
+        {
+            b = _mm256_add_epi32(b, b);
+            return _mm256_fmadd_ps(a, _mm256_castsi256_ps(b), _mm256_cvtph_ps(h));
+        }
+    """,
+    "avx512": """
+        #include <immintrin.h>
+        #ifndef __x86_64__
+        #error "not x86-64"
+        #endif
+        __m512 probe(__m512 a, __m512i b, __m128i h, __mmask64 m)
+        {
+            b = _mm512_add_epi32(_mm512_mask_mov_epi8(b, m, b), _mm512_set1_epi32(_mm_cvtsi128_si32(
+                _mm_mask_mov_epi32(h, 1, h))));
+            return _mm512_and_ps(_mm512_fmadd_ps(a, a, a), _mm512_castsi512_ps(b));
+        }
+    """,
+}
+
+NO_COMPILER = """selfattn is built from C sources, and no working C compiler was found ({reason}).
+Install one and try again:
+    Debian, Ubuntu    apt install gcc libc6-dev python3-dev
+    Fedora, RHEL      dnf install gcc python3-devel
+    macOS             xcode-select --install
+or name the one to use in the variable CC."""
+NO_PYTHON_HEADERS = """selfattn is built from C sources, and Python's headers are not installed \
+({reason} is not there).
+Install them and try again:
+    Debian, Ubuntu    apt install python3-dev
+    Fedora, RHEL      dnf install python3-devel"""
+NO_WINDOWS = "selfattn does not build on Windows yet; it works under WSL, the Linux inside Windows."
+
+
+def read_version() -> str:
+    header = (ROOT / "csrc/include/selfattn.h").read_text(encoding="ascii")
+    match = re.search(r'^#define SA_VERSION "([^"]+)"$', header, re.MULTILINE)
+    assert match, "csrc/include/selfattn.h defines SA_VERSION"
+    return match[1]
+
+
+def wanted_isas() -> list[str]:
+    """The instruction sets to try, in rising order; scalar is always there."""
+    text = os.environ.get("SELFATTN_BUILD_ISA", ",".join(UNIT_FLAGS))
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in UNIT_FLAGS]
+    if unknown:
+        raise SystemExit(
+            f"SELFATTN_BUILD_ISA names {', '.join(unknown)}: expected some of "
+            f"{', '.join(UNIT_FLAGS)}, separated by commas"
+        )
+    return [name for name in UNIT_FLAGS if name == "scalar" or name in names]
+
+
+class BuildUnits(build_ext):
+    """build_ext that compiles each unit with its own flags and probes the compiler first."""
+
+    def build_extension(self, ext: Extension) -> None:
+        self.check_toolchain()
+        flags = [
+            *COMMON_FLAGS,
+            *(f for f in OPTIONAL_FLAGS if self.compiles("int x;", ["-Werror", f])),
+        ]
+        isas = [isa for isa in wanted_isas() if self.can_build(isa, flags)]
+        self.announce(f"selfattn: building units {', '.join(isas)}", level=logging.INFO)
+        ext.define_macros = [
+            *((f"SA_HAVE_{isa.upper()}", "1") for isa in isas if isa != "scalar"),
+            ("SA_BUILD_NUMPY", f'"{numpy.__version__}"'),
+            ("SA_BUILD_FLAGS", f'"{shlex.join(COMMON_FLAGS)}"'),
+        ]
+        ext.extra_compile_args = flags
+        ext.extra_link_args = [
+            *LINK_FLAGS,
+            *(f for f in OPTIONAL_LINK_FLAGS if self.compiles("int x;", [], link=[f])),
+        ]
+        ext.extra_objects = self.compile_units(isas, flags)
+        self.force = True  # what was built before may be for other units or flags
+        super().build_extension(ext)
+
+    def compile_units(self, isas: list[str], flags: list[str]) -> list[str]:
+        """Compile the units, as many at a time as there are CPUs, and return the objects."""
+        jobs = [
+            (f"csrc/kernels/units/unit_{isa}_{dtype}.c", [*flags, *UNIT_FLAGS[isa]])
+            for isa in reversed(isas)
+            for dtype in ("f32", "f64")
+        ]
+
+        def compile_one(job: tuple[str, list[str]]) -> list[str]:
+            source, unit_flags = job
+            return self.compiler.compile(
+                [source], output_dir=self.build_temp, extra_postargs=unit_flags, depends=KERNELS,
+                debug=self.debug,
+            )  # fmt: skip
+
+        for source, _ in jobs:
+            self.mkpath(os.path.join(self.build_temp, os.path.dirname(source)))
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            return [name for names in pool.map(compile_one, jobs) for name in names]
+
+    def can_build(self, isa: str, flags: list[str]) -> bool:
+        if isa == "scalar" or self.compiles(PROBES[isa], [*flags, *UNIT_FLAGS[isa]]):
+            return True
+        self.announce(
+            f"selfattn: this compiler and target cannot make unit {isa}", level=logging.WARNING
+        )
+        return False
+
+    def check_toolchain(self) -> None:
+        header = Path(sysconfig.get_path("include"), "Python.h")
+        if not header.exists():
+            raise SystemExit(NO_PYTHON_HEADERS.format(reason=header))
+        command = self.compiler.compiler_so[0]
+        if shutil.which(command) is None:
+            raise SystemExit(NO_COMPILER.format(reason=f"{command} is not there"))
+        if not self.compiles("#include <math.h>\n#include <pthread.h>\nint x;", [], link=[]):
+            raise SystemExit(NO_COMPILER.format(reason=f"{command} fails on a one-line program"))
+
+    def compiles(self, source: str, flags: list[str], link: list[str] | None = None) -> bool:
+        """Whether a source compiles with these flags and, if link is given, links."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "probe.c")
+            path.write_text(source, encoding="ascii")
+            try:
+                with Silence(Path(folder, "log")):
+                    objects = self.compiler.compile(
+                        [str(path)], output_dir=folder, extra_postargs=flags
+                    )
+                    if link is not None:
+                        self.compiler.link_shared_object(
+                            objects, str(Path(folder, "probe.so")), extra_postargs=link
+                        )
+            except (CCompilerError, CompileError, ExecError, LinkError):
+                return False
+        return True
+
+
+class Silence:
+    """Keep what the compiler says of a probe out of the build's output."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.saved = os.dup(1), os.dup(2)
+        target = os.open(self.log, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in zip((1, 2), self.saved, strict=True):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+if sys.platform == "win32":
+    raise SystemExit(NO_WINDOWS)
+if sys.platform == "darwin":
+    # A universal Python would compile each file for both architectures, with one set of flags.
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+
+setup(
+    version=read_version(),
+    ext_modules=[
+        Extension(
+            "selfattn._selfattn",
+            sources=[*CORE, *BINDING],
+            depends=[*HEADERS, *KERNELS],
+            include_dirs=[numpy.get_include()],
+            libraries=["m", "pthread"],
+        )
+    ],
+    cmdclass={"build_ext": BuildUnits},
+)
