@@ -1,0 +1,37 @@
+"""Self-attention over NumPy arrays, computed in C, with exact weights.
+
+>>> import numpy as np
+>>> import selfattn
+>>> rng = np.random.default_rng(0)
+>>> q, k, v = rng.standard_normal((3, 8, 100, 64), dtype=np.float32)  # heads, tokens, features
+>>> out, weights = selfattn.attention(q, k, v, causal=True, return_weights=True)
+>>> out.shape, weights.shape
+((8, 100, 64), (8, 100, 100))
+
+`attention` is the main function, `scaled_dot_product_attention` the same under PyTorch's
+signature, and `reference` both in plain NumPy. `units`, `show_config` and the thread functions
+are about the installation; so are ``python -m selfattn info`` and ``python -m selfattn bench``.
+``python -m selfattn demo`` shows what attention does.
+"""
+
+from . import reference
+from ._config import show_config
+from ._sdpa import scaled_dot_product_attention
+from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
+from ._threads import on_import as _on_import
+from ._threads import register_threadpoolctl, threads
+
+__all__ = [
+    "__version__",
+    "attention",
+    "get_num_threads",
+    "reference",
+    "register_threadpoolctl",
+    "scaled_dot_product_attention",
+    "set_num_threads",
+    "show_config",
+    "threads",
+    "units",
+]
+
+_on_import()
