@@ -5,8 +5,9 @@ gets flags of its own, which setuptools has no notion of, so units are compiled 
 the linker as objects. All other files get the baseline flags, and a choice at run time takes a unit
 that the CPU can run. A compiler that cannot make a unit loses that unit and no more.
 
-Environment: SELFATTN_BUILD_ISA=scalar,avx2 builds those units only. CC, CFLAGS and LDFLAGS work as
-usual; the flags below come after them.
+Environment: SELFATTN_BUILD_ISA=scalar,avx2 builds those units only. SELFATTN_EMULATE=avx512 makes
+the AVX-512 unit from AVX2 instructions, slow and only for tests on CPUs without the real ones. CC,
+CFLAGS and LDFLAGS work as usual; the flags below come after them.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ UNIT_FLAGS = {
 }  # fmt: skip
 # A library linked with -ffast-math or -Ofast flushes subnormals to zero in the whole process.
 LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
+# tests/emulation/immintrin.h stands before the compiler's own header.
+EMULATED_FLAGS = {"avx512": [*UNIT_FLAGS["avx2"], f"-I{ROOT}/tests/emulation", "-Wno-psabi"]}
 # Those that the compiler and linker at hand know are used.
 OPTIONAL_FLAGS = ["-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=."]
 OPTIONAL_LINK_FLAGS = ["-fno-lto", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
@@ -117,6 +120,18 @@ def wanted_isas() -> list[str]:
     return [name for name in UNIT_FLAGS if name == "scalar" or name in names]
 
 
+def emulated_isa() -> str | None:
+    """The instruction set whose unit is to be made of another's instructions, if any."""
+    name = os.environ.get("SELFATTN_EMULATE") or None
+    if name is not None and name not in EMULATED_FLAGS:
+        raise SystemExit(f"SELFATTN_EMULATE is {name}: expected {', '.join(EMULATED_FLAGS)}")
+    return name
+
+
+def unit_flags(isa: str) -> list[str]:
+    return EMULATED_FLAGS[isa] if isa == emulated_isa() else UNIT_FLAGS[isa]
+
+
 class BuildUnits(build_ext):
     """build_ext that compiles each unit with its own flags and probes the compiler first."""
 
@@ -130,6 +145,7 @@ class BuildUnits(build_ext):
         self.announce(f"selfattn: building units {', '.join(isas)}", level=logging.INFO)
         ext.define_macros = [
             *((f"SA_HAVE_{isa.upper()}", "1") for isa in isas if isa != "scalar"),
+            *((f"SA_EMULATED_{isa.upper()}", "1") for isa in isas if isa == emulated_isa()),
             ("SA_BUILD_NUMPY", f'"{numpy.__version__}"'),
             ("SA_BUILD_FLAGS", f'"{shlex.join(COMMON_FLAGS)}"'),
         ]
@@ -145,15 +161,15 @@ class BuildUnits(build_ext):
     def compile_units(self, isas: list[str], flags: list[str]) -> list[str]:
         """Compile the units, as many at a time as there are CPUs, and return the objects."""
         jobs = [
-            (f"csrc/kernels/units/unit_{isa}_{dtype}.c", [*flags, *UNIT_FLAGS[isa]])
+            (f"csrc/kernels/units/unit_{isa}_{dtype}.c", [*flags, *unit_flags(isa)])
             for isa in reversed(isas)
             for dtype in ("f32", "f64")
         ]
 
         def compile_one(job: tuple[str, list[str]]) -> list[str]:
-            source, unit_flags = job
+            source, flags = job
             return self.compiler.compile(
-                [source], output_dir=self.build_temp, extra_postargs=unit_flags, depends=KERNELS,
+                [source], output_dir=self.build_temp, extra_postargs=flags, depends=KERNELS,
                 debug=self.debug,
             )  # fmt: skip
 
@@ -163,7 +179,8 @@ class BuildUnits(build_ext):
             return [name for names in pool.map(compile_one, jobs) for name in names]
 
     def can_build(self, isa: str, flags: list[str]) -> bool:
-        if isa == "scalar" or self.compiles(PROBES[isa], [*flags, *UNIT_FLAGS[isa]]):
+        probe = PROBES["avx2" if isa == emulated_isa() else isa] if isa != "scalar" else "int x;"
+        if self.compiles(probe, [*flags, *unit_flags(isa)]):
             return True
         self.announce(
             f"selfattn: this compiler and target cannot make unit {isa}", level=logging.WARNING

@@ -6,8 +6,7 @@
  */
 #include "binding.h"
 
-static const char *const labels[SA_N_OUTPUTS] = {"out entry for out", "out entry for weights",
-                                                 "out entry for lse"};
+static const char *const labels[SA_N_OUTPUTS] = {"out", "out for weights", "out for lse"};
 
 static int find_wanted(const sa_problem *problem, bool wanted[SA_N_OUTPUTS])
 {

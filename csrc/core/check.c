@@ -36,12 +36,13 @@ static sa_status check_dims(const sa_problem *p, sa_error *error)
                            names[i], sa_format_shape(text, t->shape, t->n_dims), shapes[i]);
         }
         if ((t->n_dims == 2) != (p->query->n_dims == 2)) {
+            char other[SA_SHAPE_TEXT];
             return sa_fail(
                 error, SA_VALUE_ERROR,
-                "%s has %d dimensions and query %d: query, key and value must all be 2-D "
-                "(one head) or all have a heads axis, third from the end; add one with "
-                "x[None]",
-                names[i], t->n_dims, p->query->n_dims);
+                "%s has shape %s and query %s: query, key and value must all be 2-D (one "
+                "head) or all have a heads axis, third from the end; add one with x[None]",
+                names[i], sa_format_shape(text, t->shape, t->n_dims),
+                sa_format_shape(other, p->query->shape, p->query->n_dims));
         }
     }
     return SA_OK;
@@ -323,7 +324,7 @@ sa_status sa_check_attention(const sa_problem *p, sa_sizes *z, sa_error *error)
 sa_status sa_check_outputs(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,
                            sa_error *error)
 {
-    static const char *const names[] = {"out", "weights", "lse"};
+    static const char *const names[] = {"out", "out for weights", "out for lse"};
     const sa_tensor *const tensors[] = {outputs->out, outputs->weights, outputs->lse};
     const bool wanted[] = {true, p->weights != SA_WEIGHTS_NONE, p->lse};
     char text[SA_SHAPE_TEXT], expected[SA_SHAPE_TEXT];
@@ -336,13 +337,13 @@ sa_status sa_check_outputs(const sa_problem *p, const sa_sizes *z, const sa_outp
         const int n_dims = sa_output_shape(p, z, which, shape);
         const sa_dtype dtype = sa_output_dtype(z, which);
         if (t->n_dims != n_dims || memcmp(t->shape, shape, (size_t)n_dims * sizeof shape[0]) != 0) {
-            return sa_fail(error, SA_VALUE_ERROR, "out entry for %s has shape %s: expected %s",
-                           names[which], sa_format_shape(text, t->shape, t->n_dims),
+            return sa_fail(error, SA_VALUE_ERROR, "%s has shape %s: expected %s", names[which],
+                           sa_format_shape(text, t->shape, t->n_dims),
                            sa_format_shape(expected, shape, n_dims));
         }
         if (t->dtype != dtype) {
-            return sa_fail(error, SA_TYPE_ERROR, "out entry for %s has dtype %s: expected %s",
-                           names[which], sa_dtype_name(t->dtype), sa_dtype_name(dtype));
+            return sa_fail(error, SA_TYPE_ERROR, "%s has dtype %s: expected %s", names[which],
+                           sa_dtype_name(t->dtype), sa_dtype_name(dtype));
         }
     }
     return SA_OK;

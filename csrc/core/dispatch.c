@@ -2,6 +2,7 @@
 #include "dispatch.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,8 +91,14 @@ sa_status sa_use_unit(const char *isa, sa_error *error)
             return SA_OK;
         }
     }
-    return sa_fail(error, SA_VALUE_ERROR,
-                   "unit is '%.40s': this build and CPU have none of that name", isa);
+    const char *names[N_UNITS];
+    const int count = sa_get_units(names, N_UNITS);
+    char list[80] = "";
+    for (int i = 0; i < count; i++) {
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, i ? ", %s" : "%s", names[i]);
+    }
+    return sa_fail(error, SA_VALUE_ERROR, "unit is '%.40s': expected one of %s", isa, list);
 }
 
 const sa_kernels *sa_get_kernels(const char *isa, sa_dtype compute)

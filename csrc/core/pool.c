@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -282,7 +283,7 @@ static void read_environment(void)
         }
         char *end;
         const long n = strtol(text, &end, 10); /* OMP_NUM_THREADS may be a list: "4,2" */
-        if (end != text && n >= 1 && (*end == 0 || (i == 1 && *end == ','))) {
+        if (end != text && n >= 1 && n <= INT_MAX && (*end == 0 || (i == 1 && *end == ','))) {
             count.initial = n < MAX_THREADS ? (int)n : MAX_THREADS;
             count.source = variables[i];
             return;

@@ -6,7 +6,7 @@
  * rounding happens between the score and the exponential, and sums over old tiles are rescaled by
  * exact powers of two. 2^f = 1 + f Q(f), Q the Taylor series in ln 2 with its last coefficients
  * moved for the least maximal error on [-1/2, 1/2] (relative error of the approximation below
- * 2^-28 and 2^-55); the same Q gives 2^f - 1 without cancellation for tanh.
+ * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh.
  */
 #ifndef SA_EXP_H
 #define SA_EXP_H
@@ -17,10 +17,10 @@
 /* Q, from the lowest power up */
 #if SA_UNIT_IS_F64
 static const double exp2_terms[] = {
-    0.69314718055994569675,     0.24022650695910098007,   0.055504108664790394552,
-    0.0096181291076070023796,   0.0013333558153439964747, 0.0001540353044157213033,
-    0.000015252727385193868197, 1.3215442675329822143e-6, 1.0180647659234138888e-7,
-    7.0725704128144235096e-9,   4.078071929588336665e-10,
+    0.69314718055994530797, 0.2402265069591007114, 0.055504108664821733751,
+    0.009618129107628561243, 0.0013333558146381738154, 0.00015403530393171834663,
+    0.000015252733864845099229, 1.321548700340765072e-6, 1.0178047531180677829e-7,
+    7.0548148367630282563e-9, 4.4572393137403012724e-10, 2.5855238444590038444e-11,
 };
 #else
 static const float exp2_terms[] = {
