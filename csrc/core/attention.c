@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "cpu.h"
 #include "dispatch.h"
 #include "plan.h"
 #include "pool.h"
@@ -258,6 +259,35 @@ static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
     return status;
 }
 
+static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
+{
+    const ptrdiff_t n_planes = c->sizes->n_batch * c->sizes->n_kv_heads;
+    const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
+    c->schedule = sa_plan_schedule(&c->plan, n_planes, n_threads);
+    if (c->mean && c->weights.data) {
+        return forward_mean(c, control, error);
+    }
+    const ptrdiff_t n_blocks = n_planes * c->schedule.blocks_per_head;
+    const size_t bytes = c->kernels->workspace_bytes(&c->plan, c->schedule.block_rows);
+    return c->schedule.n_chunks > 1 ? forward_chunks(c, n_blocks, bytes, control, error)
+                                    : run_job(c, run_block, n_blocks, bytes, control, error);
+}
+
+/* The caller's poll runs with the caller's floating-point word. */
+typedef struct {
+    const sa_control *control;
+    unsigned long word;
+} caller;
+
+static int poll_caller(void *context)
+{
+    const caller *c = context;
+    sa_fp_end(c->word);
+    const int answer = c->control->poll(c->control->context);
+    sa_fp_begin();
+    return answer;
+}
+
 sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,
                      const sa_control *control, sa_error *error)
 {
@@ -267,19 +297,10 @@ sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *o
     if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
         return SA_OK;
     }
+    caller from = {control, sa_fp_begin()};
+    const sa_control guarded = {control && control->poll ? poll_caller : NULL, &from};
     begin_call(&c, p, z, outputs);
-    const ptrdiff_t n_planes = z->n_batch * z->n_kv_heads;
-    const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
-    c.schedule = sa_plan_schedule(&c.plan, n_planes, n_threads);
-    sa_status status;
-    if (c.mean && c.weights.data) {
-        status = forward_mean(&c, control, error);
-    } else {
-        const ptrdiff_t n_blocks = n_planes * c.schedule.blocks_per_head;
-        const size_t bytes = c.kernels->workspace_bytes(&c.plan, c.schedule.block_rows);
-        status = c.schedule.n_chunks > 1 ? forward_chunks(&c, n_blocks, bytes, control, error)
-                                         : run_job(&c, run_block, n_blocks, bytes, control, error);
-    }
-    error->status = status;
-    return status;
+    error->status = forward(&c, p, &guarded, error);
+    sa_fp_end(from.word);
+    return error->status;
 }

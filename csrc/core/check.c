@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "status.h"
 #include "views.h"
 
@@ -299,10 +300,8 @@ static sa_status check_numbers(const sa_problem *p, const sa_sizes *z, sa_error 
     return SA_OK;
 }
 
-sa_status sa_check_attention(const sa_problem *p, sa_sizes *z, sa_error *error)
+static sa_status check_all(const sa_problem *p, sa_sizes *z, sa_error *error)
 {
-    error->status = SA_OK;
-    error->text[0] = 0;
     SA_TRY(check_dims(p, error));
     SA_TRY(check_sizes(p, z, error));
     SA_TRY(check_batch(p, z, error));
@@ -319,6 +318,16 @@ sa_status sa_check_attention(const sa_problem *p, sa_sizes *z, sa_error *error)
     z->work = (double)z->n_batch * (double)z->n_heads * (double)z->n_q *
               ((double)z->n_k * (double)(z->d + z->d_v + 16) + (double)z->d_v);
     return SA_OK;
+}
+
+sa_status sa_check_attention(const sa_problem *p, sa_sizes *z, sa_error *error)
+{
+    const unsigned long word = sa_fp_begin(); /* the caller's flags and rounding stay untouched */
+    error->status = SA_OK;
+    error->text[0] = 0;
+    const sa_status status = check_all(p, z, error);
+    sa_fp_end(word);
+    return status;
 }
 
 sa_status sa_check_outputs(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,

@@ -76,7 +76,7 @@ typedef struct {
 } sa_stop;
 
 /* The state of a block's rows after some chunks: plain storage in compute type, laid out by the
- * unit: [rows, d_v padded] sums, [rows, lanes] denominators, [rows] maxima. */
+ * unit: [rows, d_v padded] sums, [rows] denominators, [rows] maxima. */
 typedef struct sa_kernels {
     const char *isa;
     sa_dtype compute;            /* SA_F32 or SA_F64 */

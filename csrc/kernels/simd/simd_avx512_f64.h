@@ -11,7 +11,7 @@
 #define LANES 8
 #define TILE_ROWS 6
 #define TILE_VECTORS 4
-#define EXP_CHAINS 4
+#define EXP_CHAINS 2
 #define MAX_ACCUMULATORS 24
 
 typedef double real;

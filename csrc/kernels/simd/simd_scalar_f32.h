@@ -15,7 +15,7 @@
 #define LANES 4
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
-#define EXP_CHAINS 4
+#define EXP_CHAINS 2
 #define MAX_ACCUMULATORS 8
 
 typedef float real;

@@ -13,14 +13,15 @@
 
 #define LOG2E 1.44269504088896340735992468100189214
 #define LN2 0.693147180559945309417232121458176568
+#define LN2_LONG 0.693147180559945309417232121458176568L
 
 /* Q, from the lowest power up */
 #if SA_UNIT_IS_F64
 static const double exp2_terms[] = {
-    0.69314718055994530797, 0.2402265069591007114, 0.055504108664821733751,
-    0.009618129107628561243, 0.0013333558146381738154, 0.00015403530393171834663,
-    0.000015252733864845099229, 1.321548700340765072e-6, 1.0178047531180677829e-7,
-    7.0548148367630282563e-9, 4.4572393137403012724e-10, 2.5855238444590038444e-11,
+    0.69314718055994530797,     0.2402265069591007114,     0.055504108664821733751,
+    0.009618129107628561243,    0.0013333558146381738154,  0.00015403530393171834663,
+    0.000015252733864845099229, 1.321548700340765072e-6,   1.0178047531180677829e-7,
+    7.0548148367630282563e-9,   4.4572393137403012724e-10, 2.5855238444590038444e-11,
 };
 #else
 static const float exp2_terms[] = {
@@ -29,6 +30,9 @@ static const float exp2_terms[] = {
 };
 #endif
 enum { EXP2_DEGREE = sizeof exp2_terms / sizeof exp2_terms[0] - 1 };
+
+/* Rows of scores are worked on in whole steps, counted from the start of the tile. */
+enum { EXP_STEP = EXP_CHAINS * LANES };
 
 /* p[i] = (2^f[i] - 1) / f[i]. n chains side by side: one alone waits for its own latency. */
 static SA_INLINE void exp2_quotients(const int n, const vec *f, vec *p)
@@ -46,28 +50,27 @@ static SA_INLINE void exp2_quotients(const int n, const vec *f, vec *p)
     }
 }
 
-/* The n <= EXP_CHAINS vectors from s on become 2^(s c + low - m), origin = v_origin(m); low only if
- * has_low. 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1
- * and |m| < 2^21. Returns sum plus the vectors in their order. */
-static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low, vec c,
-                                  vec origin, vec sum)
+/* The EXP_STEP numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if has_low.
+ * 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1 and
+ * |m| < 2^21. Adds the results to sum, each chain of vectors for itself. */
+static SA_INLINE void exp2_shifted(real *s, const real *low, const bool has_low, vec c, vec origin,
+                                   vec sum[EXP_CHAINS])
 {
     vec k[EXP_CHAINS], f[EXP_CHAINS], p[EXP_CHAINS];
     SA_UNROLL
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < EXP_CHAINS; i++) {
         f[i] = v_split(v_load(s + i * LANES), c, origin, &k[i]);
         if (has_low) {
             f[i] = v_add(f[i], v_load(low + i * LANES));
         }
     }
-    exp2_quotients(n, f, p);
+    exp2_quotients(EXP_CHAINS, f, p);
     SA_UNROLL
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < EXP_CHAINS; i++) {
         p[i] = v_scale(v_fma(f[i], p[i], v_set1(1)), k[i]);
         v_store(s + i * LANES, p[i]);
-        sum = v_add(sum, p[i]);
+        sum[i] = v_add(sum[i], p[i]);
     }
-    return sum;
 }
 
 /* sign(x) (1 - e) / (1 + e), e = exp(-2|x|), from e - 1 = 2^n (2^f - 1) + (2^n - 1).

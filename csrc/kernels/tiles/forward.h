@@ -75,18 +75,30 @@ static bool divide_row(const block_work *w, real *o, double l, real alpha)
     return l - l == 0 && v_reduce_add(zero) != 0;
 }
 
-static void store_lse(const block_work *w, ptrdiff_t r, double m, double l)
+/* ln 2 (m + log2 l); for float64 in the widest type there is, as m ln 2 and ln l round apart. */
+static real log_sum_exp(real m, double l)
+{
+    if (l == 0) {
+        return -(real)INFINITY;
+    }
+#if SA_UNIT_IS_F64
+    return (real)((long double)m * (long double)LN2_LONG + logl((long double)l));
+#else
+    return (real)((double)m * LN2 + log(l));
+#endif
+}
+
+static void store_lse(const block_work *w, ptrdiff_t r, real m, double l)
 {
     const sa_head *h = w->head;
     if (h->lse) {
-        const double lse = l == 0 ? -(double)INFINITY : (m + log2(l)) * LN2;
         store_one(h->lse + head_of(w, r) * h->lse_head_stride + query_of(w, r) * h->lse_row_stride,
-                  SA_UNIT_IS_F64 ? SA_F64 : SA_F32, (real)lse);
+                  SA_UNIT_IS_F64 ? SA_F64 : SA_F32, log_sum_exp(m, l));
     }
 }
 
 /* Writes out and lse of all rows, or, with headroom, out of those that overflowed without. Leaves
- * the final maximum in st->m and 1 / l in the first lane of st->l. Returns how many overflowed. */
+ * the final maximum in st->m and 1 / l in st->l. Returns how many overflowed. */
 static ptrdiff_t finish_rows(block_work *w, const row_state *st)
 {
     const sa_head *h = w->head;
@@ -106,9 +118,9 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         if (w->headroom > 0) {
             continue;
         }
-        store_lse(w, r, (double)m, l);
+        store_lse(w, r, m, l);
         st->m[r] = m;
-        st->l[r * LANES] = saw_any ? (real)(1 / l) : 0;
+        st->l[r] = saw_any ? 1 / l : 0;
     }
     return count;
 }

@@ -50,8 +50,8 @@ static void keep_groups(block_work *w, const key_tile *tile, const row_group *gr
         const row_group *g = &groups[k];
         for (ptrdiff_t r = g->row; r < g->row + g->rows; r++) {
             const real *s = w->s + (r - groups[0].row) * SA_TILE_KEYS;
-            keep_row(weights_row(w, r) + tile->key, s, g->first / LANES * LANES,
-                     round_up(g->last, LANES), tile->n);
+            keep_row(weights_row(w, r) + tile->key, s, g->first / EXP_STEP * EXP_STEP,
+                     round_up(g->last, EXP_STEP), tile->n);
             w->tile_m[r * tiles + index] = st->m[r];
         }
     }
@@ -75,7 +75,7 @@ static void finish_kept(block_work *w)
     const ptrdiff_t tiles = count_tiles(w);
     for (ptrdiff_t r = 0; r < w->n_rows; r++) {
         real *row = weights_row(w, r);
-        const real inverse = w->total.l[r * LANES], m = w->total.m[r];
+        const real inverse = (real)w->total.l[r], m = w->total.m[r];
         for (ptrdiff_t i = 0; i < tiles; i++) {
             const ptrdiff_t key = i * SA_TILE_KEYS, left = w->plan->n_k - key;
             const ptrdiff_t n = left < SA_TILE_KEYS ? left : SA_TILE_KEYS;

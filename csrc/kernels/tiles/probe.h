@@ -7,17 +7,20 @@
 static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b, void *c)
 {
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
-        const int rows = m - i < TILE_ROWS ? (int)(m - i) : TILE_ROWS;
-        gemm_rows(rows, n, k, (const real *)a + i * k, k, b, n, (real *)c + i * n, n, NULL);
+        const ptrdiff_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
+        gemm_rows(rows, n, false, k, (const real *)a + i * k, k, b, n, (real *)c + i * n, n, NULL);
     }
 }
 
+/* n a multiple of LANES */
 static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        real *x = (real *)p + i;
+        real x[EXP_STEP] = {0};
+        vec sum[EXP_CHAINS] = {v_zero()};
         v_store(x, v_load((const real *)t + i));
-        exp2_shifted(1, x, x, false, v_set1(1), v_origin((real)m), v_zero());
+        exp2_shifted(x, x, false, v_set1(1), v_origin((real)m), sum);
+        v_store((real *)p + i, v_load(x));
     }
 }
 

@@ -118,7 +118,7 @@ static SA_INLINE void hide(real *s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* Turn the products s[begin, end) of row r with keys key + j into t = w->factor (s + low), -inf
- * where hidden; low only if w->has_terms. begin and end are multiples of LANES around [first, last),
+ * where hidden; low only if w->has_terms. begin and end are multiples of EXP_STEP around [first, last),
  * the keys that intervals let the row see; seen says what the mask leaves of those. */
 static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *low,
                        ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last, sight seen)

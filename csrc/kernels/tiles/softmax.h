@@ -26,32 +26,42 @@ static SA_INLINE real power_between(real m_old, real m_new)
 
 static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    vec even = v_set1(-(real)INFINITY), odd = even;
-    ptrdiff_t j = begin;
-    for (; j + 2 * LANES <= end; j += 2 * LANES) {
-        even = v_max(v_load(s + j), even); /* a NaN is passed over; it shows in the sum */
-        odd = v_max(v_load(s + j + LANES), odd);
+    vec most[EXP_CHAINS];
+    SA_UNROLL
+    for (int i = 0; i < EXP_CHAINS; i++) {
+        most[i] = v_set1(-(real)INFINITY);
     }
-    if (j < end) {
-        even = v_max(v_load(s + j), even);
+    for (ptrdiff_t j = begin; j < end; j += EXP_STEP) {
+        SA_UNROLL
+        for (int i = 0; i < EXP_CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
+            most[i] = v_max(v_load(s + j + i * LANES), most[i]);
+        }
     }
-    return v_reduce_max(v_max(even, odd));
+    SA_UNROLL
+    for (int i = 1; i < EXP_CHAINS; i++) {
+        most[0] = v_max(most[0], most[i]);
+    }
+    return v_reduce_max(most[0]);
 }
 
-/* s = 2^(c s + low - m) over [begin, end); returns the sums by lane. */
-static SA_INLINE vec exp_row(real *s, const real *low, const bool has_low, real c, real m,
-                             ptrdiff_t begin, ptrdiff_t end)
+/* s = 2^(c s + low - m) over [begin, end); returns their sum. */
+static SA_INLINE real exp_row(real *s, const real *low, const bool has_low, real c, real m,
+                              ptrdiff_t begin, ptrdiff_t end)
 {
     const vec factor = v_set1(c), origin = v_origin(m);
-    vec sum = v_zero();
-    ptrdiff_t j = begin;
-    for (; j + EXP_CHAINS * LANES <= end; j += EXP_CHAINS * LANES) {
-        sum = exp2_shifted(EXP_CHAINS, s + j, low + j, has_low, factor, origin, sum);
+    vec sum[EXP_CHAINS];
+    SA_UNROLL
+    for (int i = 0; i < EXP_CHAINS; i++) {
+        sum[i] = v_zero();
     }
-    for (; j < end; j += LANES) {
-        sum = exp2_shifted(1, s + j, low + j, has_low, factor, origin, sum);
+    for (ptrdiff_t j = begin; j < end; j += EXP_STEP) {
+        exp2_shifted(s + j, low + j, has_low, factor, origin, sum);
     }
-    return sum;
+    SA_UNROLL
+    for (int i = 1; i < EXP_CHAINS; i++) {
+        sum[0] = v_add(sum[0], sum[i]);
+    }
+    return v_reduce_add(sum[0]);
 }
 
 /* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
@@ -59,8 +69,8 @@ static SA_INLINE vec exp_row(real *s, const real *low, const bool has_low, real 
 #define MAX_ORIGIN 2097152              /* 2^21 */
 #define ABSORBING 1152921504606846976.0 /* 2^60 */
 
-static vec exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
-                       ptrdiff_t end)
+static real exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
+                        ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j++) {
         real t = s[j] * c - m;
@@ -72,9 +82,9 @@ static vec exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff
     return exp_row(s, low, false, 1, 0, begin, end);
 }
 
-/* s = 2^(t - m); returns the sums by lane. m is not below any t. */
-static SA_INLINE vec weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
-                               ptrdiff_t end)
+/* s = 2^(t - m); returns their sum. t < m + 1. */
+static SA_INLINE real weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
+                                ptrdiff_t end)
 {
     const real origin = m == -(real)INFINITY ? 0 : m;
     if (!(fabs((double)origin) < MAX_ORIGIN)) {
@@ -101,13 +111,13 @@ static void merge_states(const row_state *total, const row_state *part, ptrdiff_
     for (ptrdiff_t r = 0; r < rows; r++) {
         const real m_total = total->m[r], m_part = part->m[r];
         const real m = m_part > m_total ? m_part : m_total;
-        const vec a = v_set1(power_between(m_total, m)), b = v_set1(power_between(m_part, m));
+        const real a = power_between(m_total, m), b = power_between(m_part, m);
         for (ptrdiff_t j = 0; j < ldo; j += LANES) {
             real *o = total->o + r * ldo + j;
-            v_store(o, v_fma(v_load(o), a, v_mul(v_load(part->o + r * ldo + j), b)));
+            const vec o_part = v_load(part->o + r * ldo + j);
+            v_store(o, v_fma(v_load(o), v_set1(a), v_mul(o_part, v_set1(b))));
         }
-        real *l = total->l + r * LANES;
-        v_store(l, v_fma(v_load(l), a, v_mul(v_load(part->l + r * LANES), b)));
+        total->l[r] = total->l[r] * (double)a + part->l[r] * (double)b;
         total->m[r] = m;
     }
 }
@@ -118,7 +128,7 @@ static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, re
 {
     const sa_head *h = w->head;
     *m = st->m[r];
-    *l = (double)v_reduce_add(v_load(st->l + r * LANES));
+    *l = st->l[r];
     const bool saw_any = *l != 0;
     double sink = -(double)INFINITY;
     if (h->sinks) {

@@ -68,7 +68,7 @@ static void score_panels(const block_work *w, const key_tile *tile, const row_gr
             ptrdiff_t c = 0;
             do {
                 const ptrdiff_t depth = d - c < part ? d - c : part;
-                gemm_rows((int)g->rows, width, depth, q + c, w->ldq, panel + c * NR, NR, s,
+                gemm_rows(g->rows, width, false, depth, q + c, w->ldq, panel + c * NR, NR, s,
                           SA_TILE_KEYS, c ? ones : NULL);
                 c += part;
             } while (c < d);
@@ -90,16 +90,16 @@ static void score_groups(const block_work *w, const key_tile *tile, const row_gr
 /* Turn the products of a group into logits, in place; rows of s are SA_TILE_KEYS apart. */
 static void group_logits(block_work *w, const key_tile *tile, const row_group *g, real *s)
 {
-    const bool whole_vectors = g->first % LANES == 0 && g->last % LANES == 0;
-    if (!g->mixed && !w->has_terms && whole_vectors) {
+    const bool whole_steps = g->first % EXP_STEP == 0 && g->last % EXP_STEP == 0;
+    if (!g->mixed && !w->has_terms && whole_steps) {
         return;
     }
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         const ptrdiff_t r = g->row + i, at = i * SA_TILE_KEYS;
         const ptrdiff_t first = clamp(w->first[r] - tile->key, g->first, g->last);
         const ptrdiff_t last = clamp(w->last[r] - tile->key, first, g->last);
-        logits_row(w, r, tile->key, s + at, w->low + at, g->first / LANES * LANES,
-                   round_up(g->last, LANES), first, last,
+        logits_row(w, r, tile->key, s + at, w->low + at, g->first / EXP_STEP * EXP_STEP,
+                   round_up(g->last, EXP_STEP), first, last,
                    w->head->mask.data ? g->seen[i] : SEE_ALL);
     }
 }
@@ -111,17 +111,17 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
-        const ptrdiff_t begin = g->first / LANES * LANES, end = round_up(g->last, LANES);
-        real *s = w->s + at * SA_TILE_KEYS, *m = st->m + g->row, *l = st->l + g->row * LANES;
+        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, EXP_STEP);
+        real *s = w->s + at * SA_TILE_KEYS, *m = st->m + g->row;
+        double *l = st->l + g->row;
         group_logits(w, tile, g, s);
         for (ptrdiff_t i = 0; i < g->rows; i++) {
             m[i] = raise_max(w, s + i * SA_TILE_KEYS, m[i], begin, end, &w->alpha[at + i]);
         }
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            const vec sum =
+            const real sum =
                 weigh_row(w, s + i * SA_TILE_KEYS, w->low + i * SA_TILE_KEYS, m[i], begin, end);
-            const vec old = v_load(l + i * LANES);
-            v_store(l + i * LANES, v_fma(old, v_set1(w->alpha[at + i]), sum));
+            l[i] = l[i] * (double)w->alpha[at + i] + (double)sum;
         }
     }
 }
@@ -140,16 +140,18 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
     return tile->v_state == V_FINITE;
 }
 
-/* o = diag(alpha) o + p v over the group's keys; p and v start at the first key of the tile */
-static void gather_rows(const block_work *w, const row_group *g, ptrdiff_t rows, const real *p,
-                        const real *v, ptrdiff_t ldv, real *o, const real *alpha)
+/* Columns [c, c + width) of o = diag(alpha) o + p v over the group's keys in the part of VALUE_DEPTH
+ * keys that starts at j; p, v and o start at the group's first row, the tile's first key and
+ * column 0. alpha counts with the group's first part. */
+static SA_INLINE void gather_part(const block_work *w, const row_group *g, ptrdiff_t rows,
+                                  ptrdiff_t j, ptrdiff_t c, ptrdiff_t width, const real *p,
+                                  const real *v, ptrdiff_t ldv, real *o, const real *alpha)
 {
-    for (ptrdiff_t j = g->first; j < g->last;) {
-        const ptrdiff_t part = (j / VALUE_DEPTH + 1) * VALUE_DEPTH;
-        const ptrdiff_t end = part < g->last ? part : g->last;
-        gemm_rows((int)rows, w->ldo, end - j, p + j, SA_TILE_KEYS, v + j * ldv, ldv, o, w->ldo,
-                  j == g->first ? alpha : ones);
-        j = end;
+    const ptrdiff_t begin = g->first > j ? g->first : j;
+    const ptrdiff_t end = g->last < j + VALUE_DEPTH ? g->last : j + VALUE_DEPTH;
+    if (begin < end) {
+        gemm_rows(rows, width, begin % 2 != 0, end - begin, p + begin, SA_TILE_KEYS,
+                  v + begin * ldv + c, ldv, o + c, w->ldo, g->first >= j ? alpha : ones);
     }
 }
 
@@ -169,25 +171,47 @@ static void gather_row_seen(block_work *w, const key_tile *tile, const row_group
             memset(row, 0, (size_t)w->ldo * sizeof(real));
         }
     }
-    gather_rows(w, g, 1, p, w->v_seen, w->ldo, o, alpha);
+    for (ptrdiff_t j = 0; j < g->last; j += VALUE_DEPTH) {
+        gather_part(w, g, 1, j, 0, w->ldo, p, w->v_seen, w->ldo, o, alpha);
+    }
 }
 
-/* O = diag(alpha) O + P V for all groups */
+/* Rows of a mixed group over values that are not all finite; see the head of this file. */
+static void gather_group_seen(block_work *w, const key_tile *tile, const row_group *g,
+                              const real *p, real *o, const real *alpha)
+{
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        gather_row_seen(w, tile, g, i, p + i * SA_TILE_KEYS, o + i * w->ldo, alpha + i);
+    }
+}
+
+/* O = diag(alpha) O + P V for all groups. A strip of V, as wide as the register tile, serves all
+ * groups while it is in the first-level cache; one group alone takes whole rows of V. */
 static void gather_groups(block_work *w, key_tile *tile, const row_group *groups, int n_groups,
                           const row_state *st)
 {
+    bool done[MAX_GROUPS] = {false};
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
-        const real *p = w->s + at * SA_TILE_KEYS;
-        real *o = st->o + g->row * w->ldo;
-        if (g->mixed && !is_v_finite(w, tile)) {
-            for (ptrdiff_t i = 0; i < g->rows; i++) {
-                gather_row_seen(w, tile, g, i, p + i * SA_TILE_KEYS, o + i * w->ldo,
-                                w->alpha + at + i);
+        done[k] = g->mixed && !is_v_finite(w, tile);
+        if (done[k]) {
+            gather_group_seen(w, tile, g, w->s + at * SA_TILE_KEYS, st->o + g->row * w->ldo,
+                              w->alpha + at);
+        }
+    }
+    const ptrdiff_t strip = n_groups > 1 ? NR : w->ldo;
+    for (ptrdiff_t j = 0; j < tile->n_keys; j += VALUE_DEPTH) {
+        for (ptrdiff_t c = 0; c < w->ldo; c += strip) {
+            const ptrdiff_t width = w->ldo - c < strip ? w->ldo - c : strip;
+            for (int k = 0; k < n_groups; k++) {
+                const row_group *g = &groups[k];
+                const ptrdiff_t at = g->row - groups[0].row;
+                if (!done[k]) {
+                    gather_part(w, g, g->rows, j, c, width, w->s + at * SA_TILE_KEYS, tile->v,
+                                tile->ldv, st->o + g->row * w->ldo, w->alpha + at);
+                }
             }
-        } else {
-            gather_rows(w, g, g->rows, p, tile->v, tile->ldv, o, w->alpha + at);
         }
     }
 }

@@ -33,7 +33,7 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
     ptrdiff_t done = row;
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
-        const ptrdiff_t begin = g->first / LANES * LANES, end = round_up(g->last, LANES);
+        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, EXP_STEP);
         memset(s0 + (done - row) * SA_TILE_KEYS, 0,
                (size_t)((g->row - done) * SA_TILE_KEYS) * sizeof(real));
         done = g->row + g->rows;
@@ -42,7 +42,7 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
         group_logits(w, tile, g, s);
         for (ptrdiff_t i = 0; i < g->rows; i++, s += SA_TILE_KEYS) {
             const ptrdiff_t r = g->row + i;
-            const real inverse = st->l[r * LANES];
+            const real inverse = (real)st->l[r];
             if (inverse != inverse) {
                 spread_nan(w, r, tile->key, tile->n, s);
                 continue;
@@ -81,7 +81,8 @@ static void write_weights(block_work *w)
 /* What a block of queries needs for the mean beyond one head's block_work. */
 typedef struct {
     double *sum; /* [n_queries, SA_TILE_KEYS] */
-    real *m, *l; /* [n_kv_heads, rows], [n_kv_heads, rows, LANES] */
+    real *m;     /* [n_kv_heads, rows] */
+    double *l;   /* the same */
     void *block; /* block_work of one head */
 } mean_work;
 
@@ -93,7 +94,7 @@ static size_t carve_mean(mean_work *mw, const sa_plan *plan, ptrdiff_t n_kv_head
     block_work w;
     mw->sum = carve(&c, (size_t)(n_queries * SA_TILE_KEYS) * sizeof(double));
     mw->m = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(real));
-    mw->l = carve(&c, (size_t)(n_kv_heads * rows * LANES) * sizeof(real));
+    mw->l = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(double));
     mw->block = carve(&c, carve_block(&w, plan, rows, NULL));
     return c.used;
 }
@@ -119,7 +120,7 @@ static void add_rows_to_mean(const block_work *w, ptrdiff_t row, ptrdiff_t rows,
 static void add_head_to_mean(block_work *w, const mean_work *mw, ptrdiff_t head, ptrdiff_t key)
 {
     const ptrdiff_t rows = w->n_rows;
-    const row_state final = {NULL, mw->l + head * rows * LANES, mw->m + head * rows};
+    const row_state final = {NULL, mw->l + head * rows, mw->m + head * rows};
     key_tile tile = tile_at(w, key);
     for (ptrdiff_t row = 0; row < rows; row += SA_SCORE_ROWS) {
         const ptrdiff_t n = rows - row < SA_SCORE_ROWS ? rows - row : SA_SCORE_ROWS;
@@ -142,7 +143,7 @@ static void forward_mean(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_
         begin_block(&w, &block, mw.block, stop);
         forward_block(&w);
         memcpy(mw.m + head * rows, w.total.m, (size_t)rows * sizeof(real));
-        memcpy(mw.l + head * rows * LANES, w.total.l, (size_t)(rows * LANES) * sizeof(real));
+        memcpy(mw.l + head * rows, w.total.l, (size_t)rows * sizeof(double));
     }
     for (ptrdiff_t key = 0; key < plan->n_k && !stop.stop(stop.context); key += SA_TILE_KEYS) {
         const ptrdiff_t n = plan->n_k - key < SA_TILE_KEYS ? plan->n_k - key : SA_TILE_KEYS;

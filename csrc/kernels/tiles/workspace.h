@@ -6,12 +6,12 @@
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
 
-/* Partial softmax of rows over some keys: o = sum 2^(t - m) v, l = sum 2^(t - m) by lane, m an
+/* Partial softmax of rows over some keys: o = sum 2^(t - m) v, l = sum 2^(t - m), m an
  * integer above all t seen less 1 (t: score in units of log2), -inf before the first. */
 typedef struct {
-    real *o; /* [rows, ldo] */
-    real *l; /* [rows, LANES] */
-    real *m; /* [rows] */
+    real *o;   /* [rows, ldo] */
+    double *l; /* [rows] */
+    real *m;   /* [rows] */
 } row_state;
 
 /* Of some rows: the keys that any of them sees, [first, last), and that all see. */
@@ -40,10 +40,11 @@ typedef struct {
     real *v;                       /* [SA_TILE_KEYS, ldo] copy of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
-    real *again_l, *again_m;       /* [rows, LANES], [rows] */
-    real *tile_m;                  /* [rows, tiles] maximum with which P was kept, NaN: not kept */
-    bool keeping;                  /* P of each tile goes into the weights' rows; see keep.h */
-    real *alpha;                   /* [SA_SCORE_ROWS] factor from the old maximum to the new */
+    double *again_l;               /* [rows] the state of those rows, without o */
+    real *again_m;
+    real *tile_m; /* [rows, tiles] maximum with which P was kept, NaN: not kept */
+    bool keeping; /* P of each tile goes into the weights' rows; see keep.h */
+    real *alpha;  /* [SA_SCORE_ROWS] factor from the old maximum to the new */
 } block_work;
 
 typedef struct {
@@ -62,7 +63,7 @@ static row_state carve_state(carver *c, ptrdiff_t rows, ptrdiff_t ldo)
 {
     row_state st;
     st.o = carve(c, (size_t)(rows * ldo) * sizeof(real));
-    st.l = carve(c, (size_t)(rows * LANES) * sizeof(real));
+    st.l = carve(c, (size_t)rows * sizeof(double));
     st.m = carve(c, (size_t)rows * sizeof(real));
     return st;
 }
@@ -81,7 +82,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->last = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->seen = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(interval));
     w->overflowed = carve(&c, (size_t)rows * sizeof(bool));
-    w->again_l = carve(&c, (size_t)(rows * LANES) * sizeof(real));
+    w->again_l = carve(&c, (size_t)rows * sizeof(double));
     w->again_m = carve(&c, (size_t)rows * sizeof(real));
     const ptrdiff_t score_rows = rows < SA_SCORE_ROWS ? rows : SA_SCORE_ROWS;
     w->s = carve(&c, (size_t)(score_rows * SA_TILE_KEYS) * sizeof(real));
@@ -101,7 +102,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
 static void clear_state(const row_state *st, ptrdiff_t rows, ptrdiff_t ldo)
 {
     memset(st->o, 0, (size_t)(rows * ldo) * sizeof(real));
-    memset(st->l, 0, (size_t)(rows * LANES) * sizeof(real));
+    memset(st->l, 0, (size_t)rows * sizeof(double));
     for (ptrdiff_t r = 0; r < rows; r++) {
         st->m[r] = -(real)INFINITY;
     }
