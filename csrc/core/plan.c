@@ -12,18 +12,31 @@ enum { MAX_BLOCK_BYTES = 1 << 20 };
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
 
+/* 1 / sqrt(d) as a sum of two numbers: y (1 - d y^2) / 2 is one step of Newton's from y. */
+static void default_scale(ptrdiff_t d, double *scale, double *low)
+{
+    const double n = d ? (double)d : 1, y = 1 / sqrt(n);
+    const double square = y * y, square_low = fma(y, y, -square);
+    const double product = n * square, product_low = fma(n, square, -product);
+    *scale = y;
+    *low = y * ((((1 - product) - product_low) - n * square_low) / 2);
+}
+
 sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
 {
     const ptrdiff_t group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
+    double scale = p->scale, scale_low = 0;
+    if (!p->has_scale) {
+        default_scale(z->d, &scale, &scale_low);
+    }
     return (sa_plan){
         .n_q = z->n_q,
         .n_k = z->n_k,
         .d = z->d,
         .d_v = z->d_v,
         .group = group,
-        .scale = p->has_scale ? p->scale
-                 : z->d       ? 1 / sqrt((double)z->d)
-                              : 1,
+        .scale = scale,
+        .scale_low = scale_low,
         .softcap = p->has_softcap ? p->softcap : 0,
         .causal = p->causal != SA_CAUSAL_NONE,
         .has_window = p->has_window,

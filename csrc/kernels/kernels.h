@@ -15,11 +15,11 @@
 
 /* Keys per tile and per chunk. Both decide rounding (a chunk's sums start from zero and are merged
  * in the order of the chunks), so they are constants and not a matter of scheduling. */
-enum { SA_TILE_KEYS = 128, SA_CHUNK_KEYS = 1024 };
+enum { SA_TILE_KEYS = 128, SA_CHUNK_KEYS = 512 };
 
 /* Rows whose scores stand in scratch at a time (a multiple of every TILE_ROWS: 24 rows of Q and S fit
  * the first-level cache beside a K panel); rows of a block come in steps of SA_BLOCK_ROWS. */
-enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 384 };
+enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 768 };
 
 /* A matrix as the caller laid it out. */
 typedef struct {
@@ -38,8 +38,8 @@ typedef struct {
 /* Everything that is the same for all heads of a call. Decides rounding; holds no schedule. */
 typedef struct {
     ptrdiff_t n_q, n_k, d, d_v, group;
-    double scale;
-    double softcap; /* 0: off */
+    double scale, scale_low; /* their sum is meant; low only where the default was rounded */
+    double softcap;          /* 0: off */
     bool causal;
     bool has_window;
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */

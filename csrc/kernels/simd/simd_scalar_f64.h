@@ -11,7 +11,7 @@
 #define LANES 2
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
-#define EXP_CHAINS 2
+#define EXP_CHAINS 4
 #define MAX_ACCUMULATORS 8
 
 typedef double real;

@@ -25,33 +25,42 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 
 enum { DOT_ROWS = 4, DOT_KEYS = 2 };
 
+/* A lane sums at most this many products before the lanes are added up; see score_depth in tile.h. */
+enum { DOT_DEPTH = 16 * LANES };
+
 /* s[i][j] = q_i . k_j for rows x keys */
 static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, const real *restrict q,
                                 ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
                                 real *restrict s)
 {
-    vec acc[DOT_ROWS * DOT_KEYS];
-    SA_UNROLL
-    for (int i = 0; i < rows * keys; i++) {
-        acc[i] = v_zero();
-    }
-    for (ptrdiff_t c = 0; c < d; c += LANES) {
+    ptrdiff_t c = 0;
+    do {
+        vec acc[DOT_ROWS * DOT_KEYS];
+        const ptrdiff_t end = d < c + DOT_DEPTH ? d : c + DOT_DEPTH;
+        const bool is_first = c == 0;
         SA_UNROLL
-        for (int j = 0; j < keys; j++) {
-            const vec k_c = v_load(k + j * ldk + c);
+        for (int i = 0; i < rows * keys; i++) {
+            acc[i] = v_zero();
+        }
+        for (; c < end; c += LANES) {
             SA_UNROLL
-            for (int i = 0; i < rows; i++) {
-                acc[i * keys + j] = v_fma(v_load(q + i * ldq + c), k_c, acc[i * keys + j]);
+            for (int j = 0; j < keys; j++) {
+                const vec k_c = v_load(k + j * ldk + c);
+                SA_UNROLL
+                for (int i = 0; i < rows; i++) {
+                    acc[i * keys + j] = v_fma(v_load(q + i * ldq + c), k_c, acc[i * keys + j]);
+                }
             }
         }
-    }
-    SA_UNROLL
-    for (int i = 0; i < rows; i++) {
         SA_UNROLL
-        for (int j = 0; j < keys; j++) {
-            s[i * SA_TILE_KEYS + j] = v_reduce_add(acc[i * keys + j]);
+        for (int i = 0; i < rows; i++) {
+            SA_UNROLL
+            for (int j = 0; j < keys; j++) {
+                real *s_ij = s + i * SA_TILE_KEYS + j;
+                *s_ij = (is_first ? 0 : *s_ij) + v_reduce_add(acc[i * keys + j]);
+            }
         }
-    }
+    } while (c < d);
 }
 
 /* One row takes more keys at a time, so that there are chains enough to hide their latency. */

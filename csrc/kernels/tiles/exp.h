@@ -5,15 +5,13 @@
  * m, the running maximum of a row, is an *integer* power of two's exponent. Then n - m is exact, no
  * rounding happens between the score and the exponential, and sums over old tiles are rescaled by
  * exact powers of two. 2^f = 1 + f Q(f), Q the Taylor series in ln 2 with its last coefficients
- * moved for the least maximal error on [-1/2, 1/2] (relative error of the approximation below
+ * moved (but not the first) for the least maximal error on [-1/2, 1/2] (relative error of the approximation below
  * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh.
  */
 #ifndef SA_EXP_H
 #define SA_EXP_H
 
 #define LOG2E 1.44269504088896340735992468100189214
-#define LN2 0.693147180559945309417232121458176568
-#define LN2_LONG 0.693147180559945309417232121458176568L
 
 /* Q, from the lowest power up */
 #if SA_UNIT_IS_F64
@@ -25,24 +23,27 @@ static const double exp2_terms[] = {
 };
 #else
 static const float exp2_terms[] = {
-    0.6931472149680278995f,    0.2402265278288773743f,    0.055503105510137971734f,
-    0.0096176929729930623181f, 0.0013406643902351759246f, 0.00015594678161326619324f,
+    0.69314718055994530942f,   0.24022647586257825232f,   0.055503595907019825699f,
+    0.0096185175586899456653f, 0.0013390958472449406698f, 0.00015324315532225805113f,
 };
 #endif
+#define LN2_LOW \
+    ((real)(SA_UNIT_IS_F64 ? 2.3190468138462996e-17 : -1.9046543e-9)) /* ln 2 - term 0 */
 enum { EXP2_DEGREE = sizeof exp2_terms / sizeof exp2_terms[0] - 1 };
 
 /* Rows of scores are worked on in whole steps, counted from the start of the tile. */
 enum { EXP_STEP = EXP_CHAINS * LANES };
 
-/* p[i] = (2^f[i] - 1) / f[i]. n chains side by side: one alone waits for its own latency. */
-static SA_INLINE void exp2_quotients(const int n, const vec *f, vec *p)
+/* p[i] = the series of Q at f[i] from the term `least` on, divided by f^least. n chains side by side:
+ * one alone waits for its own latency. */
+static SA_INLINE void exp2_series(const int n, const int least, const vec *f, vec *p)
 {
     SA_UNROLL
     for (int i = 0; i < n; i++) {
         p[i] = v_fma(f[i], v_set1(exp2_terms[EXP2_DEGREE]), v_set1(exp2_terms[EXP2_DEGREE - 1]));
     }
     SA_UNROLL
-    for (int term = EXP2_DEGREE - 2; term >= 0; term--) {
+    for (int term = EXP2_DEGREE - 2; term >= least; term--) {
         SA_UNROLL
         for (int i = 0; i < n; i++) {
             p[i] = v_fma(p[i], f[i], v_set1(exp2_terms[term]));
@@ -64,7 +65,7 @@ static SA_INLINE void exp2_shifted(real *s, const real *low, const bool has_low,
             f[i] = v_add(f[i], v_load(low + i * LANES));
         }
     }
-    exp2_quotients(EXP_CHAINS, f, p);
+    exp2_series(EXP_CHAINS, 0, f, p);
     SA_UNROLL
     for (int i = 0; i < EXP_CHAINS; i++) {
         p[i] = v_scale(v_fma(f[i], p[i], v_set1(1)), k[i]);
@@ -73,20 +74,38 @@ static SA_INLINE void exp2_shifted(real *s, const real *low, const bool has_low,
     }
 }
 
-/* sign(x) (1 - e) / (1 + e), e = exp(-2|x|), from e - 1 = 2^n (2^f - 1) + (2^n - 1).
- * The argument is x = s c / (2 log2 e), so that a caller folds all factors into c. */
-static SA_INLINE vec tanh_scaled(vec s, vec c)
+/* tanh(s c / (2 log2 e)), c > 0, as a sum of two numbers:
+ *
+ *   (1 - e) / (1 + e) = -E / (2 + E),   E = e - 1 = 2^n (2^f - 1) + (2^n - 1),   e = 2^-|s c|
+ *
+ * Near 0 this is s times a constant, and its error counts as the error of a score does; so each
+ * step keeps what it rounds (error-free sums and products) and low makes up for it. */
+static SA_INLINE vec tanh_scaled(vec s, real c, vec *low)
 {
-    const vec one = v_set1(1), origin = v_origin(0);
+    const vec one = v_set1(1), two = v_set1(2), origin = v_origin(0);
     /* beyond 2^-64 tanh is 1; v_max keeps a NaN in its second operand */
-    const vec y = v_max(v_set1(-64), v_sub(v_zero(), v_abs(v_mul(s, c))));
-    vec k;
-    const vec f = v_split(y, one, origin, &k);
+    const vec y = v_max(v_set1(-64 / c), v_sub(v_zero(), v_abs(s)));
+    vec k, r;
+    const vec t = v_mul(y, v_set1(c)), f_low = v_product_error(y, v_set1(c), t);
+    const vec f = v_split(t, one, origin, &k);
     const vec power = v_scale(one, k);
-    vec q;
-    exp2_quotients(1, &f, &q);
-    const vec e_1 = v_fma(power, v_mul(f, q), v_sub(power, one));
-    return v_copysign(v_div(e_1, v_add(e_1, v_set1(2))), v_mul(s, c));
+    exp2_series(1, 1, &f, &r);
+    const vec ln2 = v_set1(exp2_terms[0]), tail = v_mul(f, r), q = v_add(ln2, tail);
+    const vec q_low = v_add(v_sub(tail, v_sub(q, ln2)), v_set1(LN2_LOW));
+    const vec product = v_mul(f, q);
+    const vec slope = v_fma(ln2, product, ln2); /* of 2^f */
+    const vec product_low = v_fma(f_low, slope, v_fma(f, q_low, v_product_error(f, q, product)));
+    const vec scaled = v_mul(power, product), rest = v_sub(power, one);
+    const vec E = v_add(rest, scaled);
+    const vec E_low = v_fma(power, product_low, v_sub(scaled, v_sub(E, rest)));
+    const vec divisor = v_add(two, E);
+    const vec divisor_low = v_add(v_sub(E, v_sub(divisor, two)), E_low);
+    const vec tanh = v_div(E, divisor);
+    const vec left =
+        v_sub(v_sub(E_low, v_mul(tanh, divisor_low)), v_product_error(tanh, divisor, E));
+    /* E < 0, and so are tanh and what low belongs to */
+    *low = v_mul(v_div(left, divisor), v_copysign(one, v_sub(v_zero(), s)));
+    return v_copysign(tanh, s);
 }
 
 #endif

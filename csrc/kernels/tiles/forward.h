@@ -62,30 +62,33 @@ static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk)
     }
 }
 
-/* o / l, or 0 if l is 0: a row that saw nothing. Adding 0 makes every zero a positive one. Returns
+/* (o + e) / l, or 0 if l is 0: a row that saw nothing. Adding 0 makes every zero a positive one. Returns
  * whether a finite denominator met a sum that is not finite. */
-static bool divide_row(const block_work *w, real *o, double l, real alpha)
+static bool divide_row(const block_work *w, real *o, const real *e, double l, real alpha)
 {
     vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
     for (ptrdiff_t c = 0; c < w->ldo; c += LANES) {
-        const vec sum = l == 0 ? v_zero() : v_mul(v_load(o + c), v_set1(alpha));
+        const vec all = v_add(v_load(o + c), v_load(e + c));
+        const vec sum = l == 0 ? v_zero() : v_mul(all, v_set1(alpha));
         zero = v_fma(sum, v_zero(), zero);
         v_store(o + c, v_add(v_div(sum, v_set1(l == 0 ? 1 : (real)l)), v_zero()));
     }
     return l - l == 0 && v_reduce_add(zero) != 0;
 }
 
-/* ln 2 (m + log2 l); for float64 in the widest type there is, as m ln 2 and ln l round apart. */
+/* m ln 2 + ln l. l is brought near 1, so that ln l is small, and ln 2 is the sum of a part that an
+ * exponent multiplies exactly and a rest (constants of fdlibm's e_log.c). */
 static real log_sum_exp(real m, double l)
 {
+    const double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+    int exponent;
     if (l == 0) {
         return -(real)INFINITY;
     }
-#if SA_UNIT_IS_F64
-    return (real)((long double)m * (long double)LN2_LONG + logl((long double)l));
-#else
-    return (real)((double)m * LN2 + log(l));
-#endif
+    frexp(l * 1.4142135623730951, &exponent); /* l / 2^(exponent - 1) in [1 / sqrt 2, sqrt 2) */
+    const double small = log(ldexp(l, 1 - exponent)), n = (double)m + (exponent - 1);
+    const double big = n * ln2_high, sum = big + small;
+    return (real)(sum + ((small - (sum - big)) + n * ln2_low));
 }
 
 static void store_lse(const block_work *w, ptrdiff_t r, real m, double l)
@@ -110,7 +113,8 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         real m, *o = st->o + r * w->ldo;
         double l;
         const bool saw_any = finish_row(w, st, r, &m, &l);
-        w->overflowed[r] = divide_row(w, o, saw_any ? l : 0, power_between(st->m[r], m));
+        w->overflowed[r] =
+            divide_row(w, o, st->e + r * w->ldo, saw_any ? l : 0, power_between(st->m[r], m));
         count += w->overflowed[r];
         store_row(h->out.data + head_of(w, r) * h->out_head_stride +
                       query_of(w, r) * h->out.row_stride,
@@ -144,7 +148,8 @@ static void take_chunks(block_work *w, const row_state *total)
  * happened are computed once more with all p smaller by a power of two. */
 static void take_overflowed_rows(block_work *w)
 {
-    const row_state again = {w->total.o, w->again_l, w->again_m}; /* weights need m and 1 / l */
+    const row_state again = {w->total.o, w->total.e, w->again_l,
+                             w->again_m}; /* weights need m and 1 / l */
     w->headroom = 1;
     for (ptrdiff_t n = w->plan->n_k; n > 0; n /= 2) {
         w->headroom++;

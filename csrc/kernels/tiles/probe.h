@@ -27,8 +27,9 @@ static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 static void probe_tanh(ptrdiff_t n, const void *x, void *y)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const vec factor = v_set1((real)(2 * LOG2E));
-        v_store((real *)y + i, tanh_scaled(v_load((const real *)x + i), factor));
+        vec low;
+        const vec high = tanh_scaled(v_load((const real *)x + i), (real)(2 * LOG2E), &low);
+        v_store((real *)y + i, v_add(high, low));
     }
 }
 

@@ -16,15 +16,56 @@
 #define LOG2E_LOW 1.92596299112661e-8f
 #endif
 
+/* |scale| log2(e), rounded once but for what *low gets */
+static double scaled_log2e(const sa_plan *plan, double *low)
+{
+    const double scale = fabs(plan->scale), product = scale * LOG2E;
+    const double rest = (plan->scale < 0 ? -plan->scale_low : plan->scale_low) * LOG2E;
+    const double all = fma(scale, LOG2E, -product) + scale * 2.03552737409310331e-17 + rest;
+    const double sum = product + all;
+    *low = all - (sum - product);
+    return sum;
+}
+
+/* softcap tanh(x / softcap) log2(e) = (cap + cap_low) tanh(s cap_slope / (2 log2 e)). cap_slope is
+ * rounded, and cap made up for it: near 0 the product of both counts. 0: no cap. */
+static void find_softcap(block_work *w)
+{
+    const double scale = fabs(w->plan->scale), softcap = w->plan->softcap;
+    w->cap_slope = 0;
+    if (softcap == 0 || !(scale / softcap >= LEAST_CAP_SLOPE)) {
+        return; /* below, x / softcap rounds away, and tanh is its argument */
+    }
+    w->cap_slope = (real)(2 * LOG2E * (scale / softcap));
+    double low;
+    const double slope = (double)w->cap_slope, log2e_low = 2.03552737409310331e-17;
+    const double c = scaled_log2e(w->plan, &low), high = 2 * LOG2E * c;
+    const double rest = fma(2 * LOG2E, c, -high) + 2 * log2e_low * c + 2 * LOG2E * low;
+    const double cap = high / slope, cap_low = (fma(-cap, slope, high) + rest) / slope;
+    w->cap = (real)cap;
+    w->cap_low = (real)((cap - (double)w->cap) + cap_low);
+}
+
 /* Sets has_terms and factor: whether logits_row must make t, and what its results still lack. A
  * factor of 0 would turn a hidden -inf into NaN, and counts as a term. */
 static void find_terms(block_work *w)
 {
     const sa_head *h = w->head;
-    const real c = (real)(fabs(w->plan->scale) * LOG2E);
+    double low;
+    const real c = (real)scaled_log2e(w->plan, &low);
     w->has_terms = w->plan->softcap != 0 || h->bias.data || h->slopes ||
                    (h->mask.data && h->mask.dtype != SA_BOOL) || !(c >= SMALLEST_NORMAL);
+    w->scale = c;
     w->factor = w->has_terms ? 1 : c;
+    find_softcap(w);
+}
+
+/* a + b, and what rounding took from it */
+static SA_INLINE vec two_sum(vec a, vec b, vec *error)
+{
+    const vec sum = v_add(a, b), b_part = v_sub(sum, a);
+    *error = v_add(v_sub(a, v_sub(sum, b_part)), v_sub(b, b_part));
+    return sum;
 }
 
 /* (s, low) += (high, rest), lane by lane over [begin, end) */
@@ -33,9 +74,8 @@ static void add_split(real *s, real *low, const real *high, const real *rest, pt
 {
     for (ptrdiff_t j = begin; j < end; j += LANES) {
         const vec a = v_load(s + j), b = v_load(high + j);
-        const vec sum = v_add(a, b);
-        const vec b_part = v_sub(sum, a);
-        const vec error = v_add(v_sub(a, v_sub(sum, b_part)), v_sub(b, b_part));
+        vec error;
+        const vec sum = two_sum(a, b, &error);
         const vec small = v_finite_or_zero(v_add(error, v_load(rest + j)));
         v_store(s + j, sum);
         v_store(low + j, v_add(v_load(low + j), small));
@@ -92,21 +132,25 @@ static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t 
 #endif
 }
 
-/* s[begin, end) = scale q.k or its soft-capped form, times log2(e) */
-static void scale_row(const sa_plan *p, real *s, ptrdiff_t begin, ptrdiff_t end)
+/* (s, low) = scale q.k or its soft-capped form, times log2(e) */
+static void scale_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
 {
-    const double scale = fabs(p->scale);
-    if (p->softcap != 0) {
-        const vec inner = v_set1((real)(2 * LOG2E * (scale / p->softcap)));
-        const vec outer = v_set1((real)(p->softcap * LOG2E));
+    if (w->cap_slope > 0) {
+        const vec cap = v_set1(w->cap), cap_low = v_set1(w->cap_low);
         for (ptrdiff_t j = begin; j < end; j += LANES) {
-            v_store(s + j, v_mul(outer, tanh_scaled(v_load(s + j), inner)));
+            vec rest;
+            const vec x = tanh_scaled(v_load(s + j), w->cap_slope, &rest);
+            const vec t = v_mul(cap, x), t_low = v_product_error(cap, x, t);
+            const vec small = v_fma(cap, rest, v_fma(cap_low, x, t_low));
+            v_store(s + j, t);
+            v_store(low + j, v_finite_or_zero(small));
         }
         return;
     }
-    const vec c = v_set1((real)(scale * LOG2E));
+    const vec c = v_set1(w->scale);
     for (ptrdiff_t j = begin; j < end; j += LANES) {
         v_store(s + j, v_mul(c, v_load(s + j)));
+        v_store(low + j, v_zero());
     }
 }
 
@@ -130,8 +174,7 @@ static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real 
         return;
     }
     if (w->has_terms) {
-        scale_row(w->plan, s, begin, end);
-        memset(low + begin, 0, (size_t)(end - begin) * sizeof(real));
+        scale_row(w, s, low, begin, end);
     }
     if (h->bias.data) {
         load_term(w, &h->bias, r, key, first, last);

@@ -104,7 +104,18 @@ static SA_INLINE real raise_max(const block_work *w, const real *s, real m_old, 
     return m;
 }
 
-/* total += part, row by row */
+/* o = a o + b part, and e = a e + what rounding took; a and b are powers of two */
+static SA_INLINE void merge_row(real *o, real *e, const real *part, real a, real b, ptrdiff_t ldo)
+{
+    for (ptrdiff_t j = 0; j < ldo; j += LANES) {
+        const vec x = v_mul(v_load(o + j), v_set1(a)), y = v_mul(v_load(part + j), v_set1(b));
+        vec lost;
+        v_store(o + j, two_sum(x, y, &lost));
+        v_store(e + j, v_fma(v_load(e + j), v_set1(a), v_finite_or_zero(lost)));
+    }
+}
+
+/* total += part, row by row. However many chunks there are, o loses no more than to one of them. */
 static void merge_states(const row_state *total, const row_state *part, ptrdiff_t rows,
                          ptrdiff_t ldo)
 {
@@ -112,11 +123,7 @@ static void merge_states(const row_state *total, const row_state *part, ptrdiff_
         const real m_total = total->m[r], m_part = part->m[r];
         const real m = m_part > m_total ? m_part : m_total;
         const real a = power_between(m_total, m), b = power_between(m_part, m);
-        for (ptrdiff_t j = 0; j < ldo; j += LANES) {
-            real *o = total->o + r * ldo + j;
-            const vec o_part = v_load(part->o + r * ldo + j);
-            v_store(o, v_fma(v_load(o), v_set1(a), v_mul(o_part, v_set1(b))));
-        }
+        merge_row(total->o + r * ldo, total->e + r * ldo, part->o + r * ldo, a, b, ldo);
         total->l[r] = total->l[r] * (double)a + part->l[r] * (double)b;
         total->m[r] = m;
     }

@@ -120,7 +120,7 @@ static void add_rows_to_mean(const block_work *w, ptrdiff_t row, ptrdiff_t rows,
 static void add_head_to_mean(block_work *w, const mean_work *mw, ptrdiff_t head, ptrdiff_t key)
 {
     const ptrdiff_t rows = w->n_rows;
-    const row_state final = {NULL, mw->l + head * rows, mw->m + head * rows};
+    const row_state final = {NULL, NULL, mw->l + head * rows, mw->m + head * rows};
     key_tile tile = tile_at(w, key);
     for (ptrdiff_t row = 0; row < rows; row += SA_SCORE_ROWS) {
         const ptrdiff_t n = rows - row < SA_SCORE_ROWS ? rows - row : SA_SCORE_ROWS;

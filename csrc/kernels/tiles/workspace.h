@@ -10,6 +10,7 @@
  * integer above all t seen less 1 (t: score in units of log2), -inf before the first. */
 typedef struct {
     real *o;   /* [rows, ldo] */
+    real *e;   /* [rows, ldo] what rounding took from o as chunks were merged; only in a total */
     double *l; /* [rows] */
     real *m;   /* [rows] */
 } row_state;
@@ -27,8 +28,9 @@ typedef struct {
     ptrdiff_t ldq, ldo; /* d and d_v rounded up to LANES */
     real *q;            /* [rows, ldq], sign of the scale folded in */
     row_state total, chunk;
-    bool has_terms; /* see find_terms in scores.h */
-    real factor;
+    bool has_terms;               /* see find_terms in scores.h */
+    real scale, factor;           /* |scale| log2(e), and what t still lacks of it */
+    real cap_slope, cap, cap_low; /* see find_softcap in scores.h */
     real headroom;           /* see forward_block: 0, or by how much m stands above the maximum */
     ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
     interval *seen;          /* [rows / TILE_ROWS] the same for the rows of a group */
@@ -61,7 +63,7 @@ static void *carve(carver *c, size_t bytes)
 
 static row_state carve_state(carver *c, ptrdiff_t rows, ptrdiff_t ldo)
 {
-    row_state st;
+    row_state st = {0};
     st.o = carve(c, (size_t)(rows * ldo) * sizeof(real));
     st.l = carve(c, (size_t)rows * sizeof(double));
     st.m = carve(c, (size_t)rows * sizeof(real));
@@ -77,6 +79,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->ldo = round_up(plan->d_v, LANES);
     w->q = carve(&c, (size_t)(rows * w->ldq) * sizeof(real));
     w->total = carve_state(&c, rows, w->ldo);
+    w->total.e = carve(&c, (size_t)(rows * w->ldo) * sizeof(real));
     w->chunk = carve_state(&c, rows, w->ldo);
     w->first = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->last = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
@@ -102,6 +105,9 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
 static void clear_state(const row_state *st, ptrdiff_t rows, ptrdiff_t ldo)
 {
     memset(st->o, 0, (size_t)(rows * ldo) * sizeof(real));
+    if (st->e) {
+        memset(st->e, 0, (size_t)(rows * ldo) * sizeof(real));
+    }
     memset(st->l, 0, (size_t)rows * sizeof(double));
     for (ptrdiff_t r = 0; r < rows; r++) {
         st->m[r] = -(real)INFINITY;
