@@ -1,0 +1,184 @@
+"""Every result within the interface's bound of the wide oracle: any call, all tails, all sizes."""
+
+import numpy as np
+import oracle
+import pytest
+import selfattn
+from arrays import DTYPES, KINDS, in_layout, qkv, tensor
+from hypothesis import given, settings
+from problems import problems
+from selfattn import reference
+
+FLOATS = (np.float32, np.float64)
+HEAD_SIZES = (48, 63, 64, 65, 79, 80, 81, 95, 96, 97, 112, 127, 128, 129, 192, 255, 256, 257, 260)
+EXAMPLES = settings.default.max_examples
+
+
+@settings(max_examples=-(-EXAMPLES // len(selfattn.units())))
+@given(problem=problems())
+def test_any_call(unit, problem):
+    got = problem.run(selfattn.attention)
+    first = got[0] if isinstance(got, tuple) else got
+    assert first.dtype == np.result_type(problem.query, problem.key, problem.value)
+    expected = oracle.attention(problem.query, problem.key, problem.value, **problem.options)
+    oracle.check(got, expected, returned=problem.returned)
+
+
+@settings(max_examples=EXAMPLES // 4)
+@given(problem=problems(dtypes=[t for t in DTYPES if t != np.float64]))
+def test_any_call_of_the_reference(problem):
+    """The readable definition, run in float64, within the bound of the smaller type asked for."""
+    expected = oracle.attention(problem.query, problem.key, problem.value, **problem.options)
+    arrays = (problem.query, problem.key, problem.value)
+    problem.query, problem.key, problem.value = (x.astype(np.float64) for x in arrays)
+    oracle.check(problem.run(reference.attention), expected, returned=problem.returned)
+
+
+def test_all_tails(unit, rng):
+    """Nq and Nk 1 ... 130, every pair. A row's expected values do not depend on Nq."""
+    query, keys, values = qkv(rng, 130, 130, 5, 3)
+    for n_k in range(1, 131):
+        key, value = keys[:, :n_k], values[:, :n_k]
+        right = oracle.attention(query, key, value)
+        for n_q in range(1, 131):
+            got = selfattn.attention(query[:, :n_q], key, value, num_threads=1)
+            error = np.abs(got - right.out[:, :n_q]) - right.out_bound[:, :n_q]
+            assert (error <= 0).all(), (n_q, n_k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+def test_all_tails_with_everything_returned(unit, rng, dtype):
+    """Each tail of Nq and of Nk with weights and lse, causal (Nq = Nk) and decode (Nq = 1)."""
+    query, key, value = qkv(rng, 130, 130, 33, 7, heads=2, kv_heads=1, dtype=dtype)
+    for n in range(1, 131):
+        for n_q, n_k, causal in ((n, 70, False), (7, n, False), (n, n, True), (1, n, False)):
+            arrays = query[:, :n_q], key[:, :n_k], value[:, :n_k]
+            got = selfattn.attention(*arrays, causal=causal, return_weights=True, return_lse=True)
+            expected = oracle.attention(*arrays, causal=causal)
+            oracle.check(got, expected, returned=("out", "weights", "lse"))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_q", [1, 5, 100])
+def test_all_head_sizes(unit, rng, dtype, n_q):
+    """Every d up to 40, those around multiples of a vector or a tile, and large ones; d_v equal
+    and different."""
+    for d in (*range(41), *HEAD_SIZES):
+        for d_v in (d, 1 + (37 * d) % 131):
+            query, key, value = qkv(rng, n_q, 70, d, d_v, dtype=dtype)
+            got = selfattn.attention(query, key, value, return_lse=True)
+            oracle.check(got, oracle.attention(query, key, value), returned=("out", "lse"))
+
+
+@pytest.mark.parametrize("group", range(1, 17))
+def test_grouped_heads(unit, rng, group):
+    """Query head h reads key head h // group, for prefill, a few queries and decode."""
+    for n_q in (1, 2, 9, 40):
+        query, key, value = qkv(rng, n_q, 90, 16, 8, heads=3 * group, kv_heads=3)
+        got = selfattn.attention(query, key, value, causal="lower_right", return_weights=True)
+        expected = oracle.attention(query, key, value, causal="lower_right")
+        oracle.check(got, expected, returned=("out", "weights"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("n_k", [63, 64, 65, 1023, 1024, 1025, 2048, 3000, 5000])
+def test_decode_and_chunk_borders(unit, rng, dtype, n_k):
+    """1 ... 16 queries against many keys: several chunks, whose partial results are merged."""
+    for n_q in (1, 2, 3, 4, 7, 8, 16):
+        query, key, value = qkv(rng, n_q, n_k, 24, 17, heads=4, kv_heads=2, dtype=dtype)
+        options = {"causal": "lower_right", "softcap": 20.0}
+        got = selfattn.attention(query, key, value, **options, return_weights=True, return_lse=True)
+        expected = oracle.attention(query, key, value, **options)
+        oracle.check(got, expected, returned=("out", "weights", "lse"))
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"causal": True}, {"causal": True, "window": (1500, 0)}, {"window": (10, 1030)},
+    {"key_lengths": 2047}, {"alibi_slopes": [0.01, 0.1]}, {"sinks": [3.0, -np.inf]},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_long_rows(unit, rng, dtype, options):
+    """Blocks of queries over three chunks of keys."""
+    query, key, value = qkv(rng, 2100, 2100, 8, heads=2, kv_heads=1, dtype=dtype)
+    query = query[:, 1950:]
+    options = options | {"query_offset": 1950}
+    got = selfattn.attention(query, key, value, **options, return_weights=True, return_lse=True)
+    expected = oracle.attention(query, key, value, **options)
+    oracle.check(got, expected, returned=("out", "weights", "lse"))
+    mean = selfattn.attention(query, key, value, **options, return_weights="mean")
+    oracle.check(mean, expected, returned=("out", "mean"))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n_q", "d"), [(1, 256), (130, 64), (70, 256)])
+def test_kinds_of_numbers(unit, rng, dtype, kind, n_q, d):
+    """Sums of one sign, scores near zero and in the hundreds, equal keys, exact zeros."""
+    query, key, value = qkv(rng, n_q, 1100, d, 32, dtype=dtype, kind=kind)
+    got = selfattn.attention(query, key, value, return_weights=True, return_lse=True)
+    expected = oracle.attention(query, key, value)
+    oracle.check(got, expected, returned=("out", "weights", "lse"))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_q", [1, 64])
+def test_flat_scores_over_long_positive_values(unit, rng, dtype, n_q):
+    """The mean of thousands of numbers of one sign: kappa is about 0, so the sum itself must be
+    exact to 8 u however many terms it has."""
+    query, key, value = qkv(rng, n_q, 20_000, 2, 8, dtype=dtype, kind="small")
+    value = np.abs(value) + np.asarray(1, dtype)
+    got = selfattn.attention(query, key, value, return_lse=True)
+    oracle.check(got, oracle.attention(query, key, value), returned=("out", "lse"))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ["normal", "positive", "large"])
+@pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 3000, 128)])
+def test_rms_at_most_twice_numpys(unit, rng, dtype, kind, shape):
+    """Arrays of at least 4,096 outputs: the rms error is at most twice that of plain NumPy."""
+    n_q, n_k, d = shape
+    heads = max(2, 4096 // (n_q * d))
+    query, key, value = qkv(rng, n_q, n_k, d, heads=heads, dtype=dtype, kind=kind)
+    got = selfattn.attention(query, key, value, return_weights=True)
+    plain = reference.attention(query, key, value, return_weights=True)
+    right = oracle.attention(query, key, value)
+    for result, of_numpy, exact in zip(got, plain, (right.out, right.weights), strict=True):
+        assert result.size >= 4096
+        assert oracle.rms_error(result, exact) <= 2 * oracle.rms_error(of_numpy, exact)
+
+
+@pytest.mark.parametrize("sizes", [
+    {"batch": (0,)}, {"heads": 0, "kv_heads": 0}, {"heads": 0, "kv_heads": 2}, {"n_q": 0},
+    {"n_k": 0}, {"d": 0}, {"d_v": 0}, {"n_q": 0, "n_k": 0, "d": 0, "d_v": 0}, {"n_k": 0, "n_q": 1},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+def test_sizes_of_zero(unit, rng, dtype, sizes):
+    sizes = {"n_q": 4, "n_k": 6, "d": 5, "d_v": 3, "heads": 2, "batch": (2,)} | sizes
+    query, key, value = qkv(rng, dtype=dtype, **sizes)
+    for options in ({}, {"causal": "lower_right"}, {"sinks": np.ones(sizes["heads"])}):
+        got = selfattn.attention(query, key, value, **options, return_weights=True, return_lse=True)
+        expected = oracle.attention(query, key, value, **options)
+        oracle.check(got, expected, returned=("out", "weights", "lse"))
+
+
+def test_two_dimensional_problem_equals_one_head(unit, rng):
+    query, key, value = (x[0] for x in qkv(rng, 6, 9, 4, 5))
+    flat = selfattn.attention(query, key, value, return_weights=True, return_lse=True)
+    heads = selfattn.attention(
+        query[None], key[None], value[None], return_weights=True, return_lse=True
+    )
+    mean = selfattn.attention(query, key, value, return_weights="mean")[1]
+    for a, b in zip(flat, heads, strict=True):
+        assert np.array_equal(a, b[0])
+    assert np.array_equal(mean, flat[1])
+
+
+def test_batch_axes_broadcast(unit, rng):
+    query = tensor(rng, (3, 1, 2, 5, 4))
+    key = tensor(rng, (4, 1, 6, 4))
+    value = in_layout(tensor(rng, (1, 6, 3)), "reversed")
+    lengths = np.array([[6], [2], [0]])
+    got = selfattn.attention(query, key, value, key_lengths=lengths, return_lse=True)
+    assert got[0].shape == (3, 4, 2, 5, 3)
+    expected = oracle.attention(query, key, value, key_lengths=lengths)
+    oracle.check(got, expected, returned=("out", "lse"))

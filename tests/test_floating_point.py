@@ -1,0 +1,115 @@
+"""The caller's floating-point environment: without influence, and left as it was."""
+
+import ctypes
+import ctypes.util
+import platform
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import selfattn
+from arrays import qkv, same_bits
+
+X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+# fenv.h: nearest, downward, upward, toward zero; all exception flags.
+ROUNDINGS = (0, 0x400, 0x800, 0xC00) if X86 else (0, 0x800000, 0x400000, 0xC00000)
+ALL_FLAGS = 0x3D if X86 else 0x1F
+LIBM = ctypes.CDLL(ctypes.util.find_library("m"))
+
+
+@pytest.fixture
+def rounding():
+    """Sets the rounding mode; the test ends with the usual one."""
+    yield LIBM.fesetround
+    LIBM.fesetround(0)
+
+
+SHAPES = [(1, 40), (5, 7), (130, 300)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize(("n_q", "n_k"), SHAPES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rounding_mode(unit, rng, rounding, dtype, n_q, n_k, threads):
+    """The same bits under every rounding mode, which is still set afterwards."""
+    arrays = qkv(rng, n_q, n_k, 3, 7, heads=4, dtype=dtype)
+    options = {"softcap": 3.0, "return_weights": True, "return_lse": True, "num_threads": threads,
+               "sinks": [0.1, 0.2, 0.3, 0.4], "alibi_slopes": [0.1, 0.7, 0.3, 0.4],
+               "causal": "lower_right"}  # fmt: skip
+    expected = selfattn.attention(*arrays, **options)
+    for mode in ROUNDINGS:
+        rounding(mode)
+        got = selfattn.attention(*arrays, **options)
+        assert LIBM.fegetround() == mode
+        rounding(0)
+        for a, b in zip(got, expected, strict=True):
+            assert same_bits(a, b), mode
+
+
+@pytest.mark.parametrize(("n_q", "n_k"), SHAPES)
+def test_exception_flags(unit, rng, n_q, n_k):
+    """Overflow, underflow, invalid, inexact and denormal operands: no sticky flag is raised or
+    lost, also when the call ends in an error."""
+    query, key, value = qkv(rng, n_q, n_k, 8)
+    query[:, 0], key[:, 1], value[:, 0], value[:, 2, 0] = 1e30, 1e30, 1e-40, np.nan
+    for flags in (0, 0x10 & ALL_FLAGS):
+        LIBM.feclearexcept(ALL_FLAGS)
+        LIBM.feraiseexcept(flags)
+        before = LIBM.fetestexcept(ALL_FLAGS)
+        selfattn.attention(query, key, value, scale=1e3, bias=value[..., :1].swapaxes(1, 2))
+        assert LIBM.fetestexcept(ALL_FLAGS) == before
+    LIBM.feclearexcept(ALL_FLAGS)
+    with pytest.raises(ValueError, match="value"):
+        selfattn.attention(query, key, value[:, 1:])
+    assert LIBM.fetestexcept(ALL_FLAGS) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_no_warnings(unit, rng, dtype):
+    """np.errstate has no influence and no warning is given."""
+    with np.errstate(all="ignore"):
+        query, key, value = qkv(rng, 30, 40, 8, dtype=dtype)
+        query[:, 0], key[:, 1], value[:, 2] = np.inf, np.inf, np.nan
+        query[:, 3], key[:, 4], value[:, 5] = 6e4, 6e4, 6e4
+        query[:, 6] = 1e-7
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        selfattn.attention(query, key, value, return_weights=True, return_lse=True)
+        selfattn.attention(query.astype(np.float64), key, value, bias=np.full((30, 40), -np.inf))
+
+
+FLUSHED = """
+import ctypes, sys
+import numpy as np
+import selfattn
+
+rng = np.random.default_rng(0)
+arrays = [rng.standard_normal((4, 400, 16)) for _ in range(3)]
+if sys.argv[1] == "rounding":
+    # The pool's threads are born under the caller's rounding mode.
+    ctypes.CDLL(ctypes.util.find_library("m")).fesetround({upward})
+out = selfattn.attention(*arrays, num_threads=int(sys.argv[2]))
+sys.stdout.buffer.write(out.tobytes())
+"""
+
+
+def test_threads_started_under_another_rounding_mode():
+    script = FLUSHED.format(upward=ROUNDINGS[2]).replace("ctypes,", "ctypes, ctypes.util,")
+    outputs = {
+        subprocess.run([sys.executable, "-c", script, mode, threads], capture_output=True,
+                       check=True, timeout=60).stdout
+        for mode in ("plain", "rounding") for threads in ("1", "4")
+    }  # fmt: skip
+    assert len(outputs) == 1
+    assert len(outputs.pop()) == 4 * 400 * 16 * 8
+
+
+def test_import_leaves_denormals_alone():
+    """No flag of the build sets flush-to-zero for the process."""
+    assert 5e-324 * 1.0 != 0
+    x = np.full((2, 3, 4), 1e-310)
+    selfattn.attention(x, x, x)
+    assert 5e-324 / 1.0 != 0
+    assert np.float32(1e-40) * np.float32(1) != 0

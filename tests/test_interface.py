@@ -1,0 +1,172 @@
+"""What the package exports, under which signatures; PyTorch's function; the configuration."""
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import selfattn
+from arrays import qkv, same_bits
+from selfattn import _selfattn, reference
+
+ROOT = Path(__file__).resolve().parent.parent
+ATTENTION = (
+    "(query, key, value, mask=None, *, bias=None, causal=False, window=None, query_offset=None, "
+    "scale=None, softcap=None, alibi_slopes=None, sinks=None, key_lengths=None, "
+    "return_weights=False, return_lse=False, out=None, num_threads=None)"
+)
+TORCH = (
+    "(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, "
+    "enable_gqa=False)"
+)
+
+
+def plain_signature(function):
+    """The signature as text, without annotations."""
+    signature = inspect.signature(function)
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
+
+
+def test_exports():
+    assert set(selfattn.__all__) == {
+        "__version__", "attention", "get_num_threads", "reference", "register_threadpoolctl",
+        "scaled_dot_product_attention", "set_num_threads", "show_config", "threads", "units",
+    }  # fmt: skip
+    assert all(hasattr(selfattn, name) for name in selfattn.__all__)
+    assert selfattn.attention is _selfattn.attention
+    assert inspect.isbuiltin(selfattn.attention)
+    assert set(reference.__all__) == {"attention", "scaled_dot_product_attention"}
+
+
+@pytest.mark.parametrize("package", [selfattn, reference])
+def test_signatures(package):
+    assert plain_signature(package.attention) == ATTENTION
+    assert plain_signature(package.scaled_dot_product_attention) == TORCH
+
+
+def test_keywords_are_optional_and_none_is_absent(rng):
+    """Passing every default, by name or by place, is the same call."""
+    query, key, value = qkv(rng, 6, 6, 4)
+    defaults = {
+        name: p.default
+        for name, p in inspect.signature(selfattn.attention).parameters.items()
+        if p.default is not p.empty
+    }
+    expected = selfattn.attention(query, key, value)
+    assert same_bits(selfattn.attention(query, key, value, **defaults), expected)
+    assert same_bits(selfattn.attention(query, key, value, None), expected)
+    assert same_bits(selfattn.attention(value=value, key=key, query=query), expected)
+
+
+def test_version_is_in_one_place():
+    header = (ROOT / "csrc" / "include" / "selfattn.h").read_text()
+    version = re.search(r'#define SA_VERSION "(\d+\.\d+\.\d+)"', header)[1]
+    assert selfattn.__version__ == _selfattn.__version__ == version
+    assert version not in (ROOT / "pyproject.toml").read_text()
+
+
+def test_results_come_in_order(rng):
+    query, key, value = qkv(rng, 5, 6, 4, 3, heads=2, batch=(2,))
+    shapes = {"out": (2, 2, 5, 3), "weights": (2, 2, 5, 6), "mean": (2, 5, 6), "lse": (2, 2, 5)}
+    for weights, names in ((False, ()), (True, ("weights",)), ("mean", ("mean",))):
+        for lse in (False, True):
+            got = selfattn.attention(query, key, value, return_weights=weights, return_lse=lse)
+            wanted = ["out", *names, *(["lse"] if lse else [])]
+            if len(wanted) == 1:
+                assert type(got) is np.ndarray
+                assert got.shape == shapes["out"]
+            else:
+                assert type(got) is tuple
+                assert [x.shape for x in got] == [shapes[name] for name in wanted]
+
+
+def test_new_results_are_contiguous_and_owned(unit, rng):
+    arrays = qkv(rng, 40, 50, 8, heads=2)
+    for x in selfattn.attention(*arrays, return_weights=True, return_lse=True):
+        assert x.flags.c_contiguous
+        assert x.flags.owndata
+        assert x.flags.writeable
+        assert x.flags.aligned
+
+
+@pytest.mark.parametrize("function", [
+    selfattn.scaled_dot_product_attention, reference.scaled_dot_product_attention,
+], ids=["C", "reference"])  # fmt: skip
+class TestPyTorchsFunction:
+    def test_calls(self, function, rng):
+        query, key, value = qkv(rng, 5, 7, 4, 3, heads=4, kv_heads=2, batch=(2,))
+        mask = rng.random((5, 7)) < 0.7
+        for options, ours in (
+            ({}, {}),
+            ({"attn_mask": mask}, {"mask": mask}),
+            ({"is_causal": True}, {"causal": "upper_left"}),
+            ({"scale": 0.3}, {"scale": 0.3}),
+        ):
+            got = function(query, key, value, **options, enable_gqa=True)
+            oracle.check(got, oracle.attention(query, key, value, **ours))
+        got = function(query, key, value, mask, 0.0, False, scale=1, enable_gqa=True)
+        oracle.check(got, oracle.attention(query, key, value, mask, scale=1.0))
+
+    def test_heads_broadcast_like_batch_axes_without_gqa(self, function, rng):
+        """One query head over three key heads, as any axis before the last two."""
+        query, key, value = qkv(rng, 5, 7, 4, heads=1, kv_heads=3)
+        got = function(query, key, value)
+        oracle.check(got, oracle.attention(np.repeat(query, 3, 0), key, value))
+        got = function(key, query, query)
+        expected = oracle.attention(key, np.repeat(query, 3, 0), np.repeat(query, 3, 0))
+        oracle.check(got, expected)
+
+    def test_two_dimensions_and_integers(self, function):
+        x = np.array([[1, 0], [0, 1], [2, 2]])
+        oracle.check(function(x, x, x, is_causal=True), oracle.attention(x, x, x, causal=True))
+
+    @pytest.mark.parametrize(("bad", "texts"), [
+        ({"dropout_p": 0.1}, ["dropout_p", "0.1"]),
+        ({"attn_mask": np.ones((5, 7), bool), "is_causal": True}, ["attn_mask", "is_causal"]),
+        ({"enable_gqa": False}, ["4", "heads", "2", "enable_gqa"]),
+    ])  # fmt: skip
+    def test_errors(self, function, rng, bad, texts):
+        query, key, value = qkv(rng, 5, 7, 4, heads=4, kv_heads=2)
+        with pytest.raises(ValueError, match=".*".join(texts)):
+            function(query, key, value, **({"enable_gqa": True} | bad))
+
+
+def test_units():
+    known = ("avx512", "avx2", "scalar")
+    units = selfattn.units()
+    assert type(units) is tuple
+    assert set(units) <= set(known)
+    assert list(units) == [name for name in known if name in units]
+    assert units[-1] == "scalar"
+    assert set(units) <= set(_selfattn._built_units())
+    with pytest.raises(ValueError, match="scalar"):
+        _selfattn._use_unit("neon")
+
+
+def test_units_follow_the_cpu():
+    """On Linux, where the kernel lists what CPU and system can do."""
+    try:
+        flags = re.search(r"(?m)^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text())[1].split()
+    except (OSError, TypeError):
+        return
+    built = _selfattn._built_units()
+    assert ("avx2" in selfattn.units()) == ({"avx2", "fma", "f16c"} <= set(flags)
+                                            and "avx2" in built)  # fmt: skip
+    needed = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    if not needed & set(flags):
+        assert "avx512" not in selfattn.units()
+
+
+def test_show_config(capsys):
+    assert selfattn.show_config() is None
+    text = capsys.readouterr().out
+    for part in (selfattn.__version__, np.__version__, *selfattn.units()):
+        assert part in text
+    config = selfattn.show_config(mode="dicts")
+    assert config["units"]["in use"] == _selfattn._config()["unit_in_use"]
+    assert config["threads"]["number"] == selfattn.get_num_threads()
+    with pytest.raises(ValueError, match="mode"):
+        selfattn.show_config(mode="json")
