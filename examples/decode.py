@@ -13,8 +13,9 @@ import time
 from typing import Any
 
 import numpy as np
-import selfattn
 from numpy.typing import NDArray
+
+import selfattn
 
 Array = NDArray[Any]
 

@@ -12,8 +12,9 @@ import zlib
 import numpy as np
 import pytest
 import threadpoolctl
-import selfattn
 from hypothesis import HealthCheck, core, settings
+
+import selfattn
 from selfattn import _selfattn
 
 # The oracle's products are small: BLAS threads would only wait for each other.

@@ -14,9 +14,10 @@ type, kappa = |scale| * max_j sum_c |q_c k_jc| over the keys the row sees:
     weights  (8 + 4 kappa) u p + tiny
     lse      u (2 + |lse| + 4 kappa)
 
-plus half a unit in the last place of float16 and bfloat16. kappa measures how large the numbers
-are whose sum is q . k, hence how exactly a score can be known. What is added to a score (bias,
-float mask, ALiBi) does not widen the bound.
+The mean of weights over heads has tiny twice, as it may itself be returned as 0 below tiny; all
+have half a unit in the last place of float16 and bfloat16 on top. kappa measures how large the
+numbers are whose sum is q . k, hence how exactly a score can be known. What is added to a score
+(bias, float mask, ALiBi) does not widen the bound.
 """
 
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ def _softmax(scores, visible, kappa, v, sinks, dtype):
         out_bound=factor[..., None] * out_size
         + tiny * (n_k + visible.astype(wide) @ np.abs(finite_v)),
         weights_bound=factor[..., None] * p + tiny,
-        mean_bound=mean_factor[..., None] * mean + tiny,
+        mean_bound=mean_factor[..., None] * mean + 2 * tiny,
         lse_bound=u * (2 + np.abs(batched) + 4 * kappa),
         visible=visible,
         spoiled_out=np.broadcast_to(spoiled_out, out.shape),

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from arrays import DTYPES, KINDS, LAYOUTS, in_layout, tensor
 from hypothesis import strategies as st
+
+from arrays import DTYPES, KINDS, LAYOUTS, in_layout, tensor
 
 TAILS = (63, 64, 65, 95, 96, 97, 127, 128, 129, 130)
 SIZES = st.one_of(st.integers(0, 9), st.integers(1, 40), st.sampled_from(TAILS))

@@ -1,11 +1,12 @@
 """Every result within the interface's bound of the wide oracle: any call, all tails, all sizes."""
 
 import numpy as np
-import oracle
 import pytest
+from hypothesis import given, settings
+
+import oracle
 import selfattn
 from arrays import DTYPES, KINDS, in_layout, qkv, tensor
-from hypothesis import given, settings
 from problems import problems
 from selfattn import reference
 

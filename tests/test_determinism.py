@@ -3,9 +3,10 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+
 import selfattn
 from arrays import DTYPES, LAYOUTS, equal_bool_mask, in_layout, poisoned, qkv, same_bits
-from hypothesis import given, settings
 from problems import problems
 
 EXAMPLES = settings.default.max_examples

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 import selfattn
 from selfattn import _selfattn, reference
 

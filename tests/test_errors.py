@@ -7,6 +7,7 @@ C and `selfattn.reference` are held to the same table.
 
 import numpy as np
 import pytest
+
 import selfattn
 from selfattn import reference
 

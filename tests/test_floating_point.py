@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 import selfattn
 from arrays import qkv, same_bits
 

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
+
+import oracle
 import selfattn
 from arrays import qkv, same_bits
 from selfattn import _selfattn, reference

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from arrays import poisoned, tensor
 from selfattn import _selfattn
 

@@ -2,8 +2,9 @@
 
 import ml_dtypes
 import numpy as np
-import oracle
 import pytest
+
+import oracle
 import selfattn
 from arrays import DTYPES, LAYOUTS, in_layout, poisoned, qkv, tensor
 

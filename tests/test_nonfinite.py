@@ -7,6 +7,7 @@ Rows that do not see those keys must have the same bytes both times.
 import ml_dtypes
 import numpy as np
 import pytest
+
 import selfattn
 from arrays import DTYPES, equal_bool_mask, qkv, same_bits
 

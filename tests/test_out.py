@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import selfattn
 from arrays import in_layout, poisoned, qkv, same_bits
 

@@ -8,8 +8,9 @@ import threading
 import time
 
 import pytest
-import selfattn
 import threadpoolctl
+
+import selfattn
 from arrays import qkv, same_bits
 
 

@@ -4,8 +4,9 @@ import itertools
 
 import ml_dtypes
 import numpy as np
-import oracle
 import pytest
+
+import oracle
 import selfattn
 from arrays import DTYPES, qkv, same_bits, tensor
 from selfattn import reference
