@@ -14,8 +14,8 @@ type, kappa = |scale| * max_j sum_c |q_c k_jc| over the keys the row sees:
     weights  (8 + 4 kappa) u p + tiny
     lse      u (2 + |lse| + 4 kappa)
 
-The mean of weights over heads has tiny twice, as it may itself be returned as 0 below tiny; all
-have half a unit in the last place of float16 and bfloat16 on top. kappa measures how large the
+The mean of weights over heads has tiny twice, as it may itself be returned as 0 below tiny;
+float16 and bfloat16 have half a unit in the last place on top. kappa measures how large the
 numbers are whose sum is q . k, hence how exactly a score can be known. What is added to a score
 (bias, float mask, ALiBi) does not widen the bound.
 """

@@ -46,7 +46,7 @@ static void load_values(block_work *w, key_tile *tile)
  * sign. Parts start at multiples of their length, whatever is left out of a tile. */
 enum { VALUE_DEPTH = 64 };
 
-static ptrdiff_t score_depth(ptrdiff_t d) { return d <= 256 ? 32 : 64; }
+static ptrdiff_t score_depth(ptrdiff_t d) { return d <= 512 ? 32 : 64; }
 
 static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
 
