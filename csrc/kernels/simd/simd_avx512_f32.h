@@ -46,6 +46,18 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+static SA_INLINE double v_sum(vec a)
+{
+    const __m256 low = _mm512_castps512_ps256(a), high = _mm512_extractf32x8_ps(a, 1);
+    const __m256d y = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(low)),
+                                    _mm256_cvtps_pd(_mm256_extractf128_ps(low, 1)));
+    const __m256d z = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(high)),
+                                    _mm256_cvtps_pd(_mm256_extractf128_ps(high, 1)));
+    const __m256d sum = _mm256_add_pd(y, z);
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(sum), _mm256_extractf128_pd(sum, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
+}
+
 static SA_INLINE real v_reduce_max(vec a)
 {
     const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

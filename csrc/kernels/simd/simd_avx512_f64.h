@@ -44,6 +44,8 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
+static SA_INLINE double v_sum(vec a) { return v_reduce_add(a); }
+
 static SA_INLINE real v_reduce_max(vec a)
 {
     const __m256d y = _mm256_max_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));

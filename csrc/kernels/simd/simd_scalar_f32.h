@@ -44,6 +44,11 @@ static SA_INLINE void v_transpose(vec r[LANES])
 
 static SA_INLINE real v_reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
+static SA_INLINE double v_sum(vec a)
+{
+    return ((double)a[0] + (double)a[2]) + ((double)a[1] + (double)a[3]);
+}
+
 static SA_INLINE vec v_load_f16(const uint16_t *p)
 {
     return (vec){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]),

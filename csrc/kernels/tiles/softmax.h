@@ -45,8 +45,8 @@ static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* s = 2^(c s + low - m) over [begin, end); returns their sum. */
-static SA_INLINE real exp_row(real *s, const real *low, const bool has_low, real c, real m,
-                              ptrdiff_t begin, ptrdiff_t end)
+static SA_INLINE double exp_row(real *s, const real *low, const bool has_low, real c, real m,
+                                ptrdiff_t begin, ptrdiff_t end)
 {
     const vec factor = v_set1(c), origin = v_origin(m);
     vec sum[EXP_CHAINS];
@@ -57,11 +57,12 @@ static SA_INLINE real exp_row(real *s, const real *low, const bool has_low, real
     for (ptrdiff_t j = begin; j < end; j += EXP_STEP) {
         exp2_shifted(s + j, low + j, has_low, factor, origin, sum);
     }
+    double all = v_sum(sum[0]);
     SA_UNROLL
     for (int i = 1; i < EXP_CHAINS; i++) {
-        sum[0] = v_add(sum[0], sum[i]);
+        all += v_sum(sum[i]);
     }
-    return v_reduce_add(sum[0]);
+    return all;
 }
 
 /* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
@@ -69,8 +70,8 @@ static SA_INLINE real exp_row(real *s, const real *low, const bool has_low, real
 #define MAX_ORIGIN 2097152              /* 2^21 */
 #define ABSORBING 1152921504606846976.0 /* 2^60 */
 
-static real exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
-                        ptrdiff_t end)
+static double exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
+                          ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j++) {
         real t = s[j] * c - m;
@@ -83,8 +84,8 @@ static real exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdif
 }
 
 /* s = 2^(t - m); returns their sum. t < m + 1. */
-static SA_INLINE real weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
-                                ptrdiff_t end)
+static SA_INLINE double weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
+                                  ptrdiff_t end)
 {
     const real origin = m == -(real)INFINITY ? 0 : m;
     if (!(fabs((double)origin) < MAX_ORIGIN)) {

@@ -119,9 +119,9 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
             m[i] = raise_max(w, s + i * SA_TILE_KEYS, m[i], begin, end, &w->alpha[at + i]);
         }
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            const real sum =
+            const double sum =
                 weigh_row(w, s + i * SA_TILE_KEYS, w->low + i * SA_TILE_KEYS, m[i], begin, end);
-            l[i] = l[i] * (double)w->alpha[at + i] + (double)sum;
+            l[i] = l[i] * (double)w->alpha[at + i] + sum;
         }
     }
 }
