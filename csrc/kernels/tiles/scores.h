@@ -4,7 +4,7 @@
  *
  * Without any term t = c (q.k) is left to the exponential, which has the factor for nothing. With
  * terms t is kept as a sum of two numbers: t may be far from 0 where q.k is not, and rounding it
- * would cost exp(t) the bits that api.md's bound promises. Two-sum: Knuth, TAOCP vol. 2, 4.2.2.
+ * would cost exp(t) the bits that the error bound of weights promises. Two-sum: Knuth, TAOCP vol. 2, 4.2.2.
  */
 #ifndef SA_SCORES_H
 #define SA_SCORES_H

@@ -42,7 +42,7 @@ static void load_values(block_work *w, key_tile *tile)
 }
 
 /* The register tile sums a chain from zero; longer products are cut into parts whose sums are added,
- * for a chain over all of them would lose more than api.md's bound allows where the terms have one
+ * for a chain over all of them would lose more than the error bound allows where the terms have one
  * sign. Parts start at multiples of their length, whatever is left out of a tile. */
 enum { VALUE_DEPTH = 64 };
 
