@@ -8,11 +8,10 @@
 #include <string.h>
 
 #include "arena.h"
-#include "cpu.h"
 #include "dispatch.h"
 #include "plan.h"
 #include "pool.h"
-#include "status.h"
+#include "scratch.h"
 #include "views.h"
 
 typedef struct {
@@ -24,8 +23,7 @@ typedef struct {
     bool mean;
     sa_access query, key, value, mask, bias, query_offset, key_lengths, out, weights, lse;
     const sa_tensor *slopes, *sinks;
-    sa_arena **arenas; /* [n_threads] */
-    char *states;      /* [items, n_chunks, state_stride] */
+    char *states; /* [items, n_chunks, state_stride] */
     ptrdiff_t state_stride;
     ptrdiff_t mean_queries; /* queries of an item of head means */
 } call;
@@ -143,32 +141,31 @@ static sa_block block_at(const call *c, ptrdiff_t item, sa_head *head)
     return (sa_block){&c->plan, head, begin, end < rows ? end : rows};
 }
 
-static void run_block(void *context, ptrdiff_t item, int thread)
+static void run_block(void *context, ptrdiff_t item, void *scratch)
 {
     const call *c = context;
     sa_head head;
     const sa_block block = block_at(c, item, &head);
-    c->kernels->forward(&block, c->arenas[thread]->memory, stop);
+    c->kernels->forward(&block, scratch, stop);
 }
 
-static void run_chunk(void *context, ptrdiff_t item, int thread)
+static void run_chunk(void *context, ptrdiff_t item, void *scratch)
 {
     const call *c = context;
     const ptrdiff_t n_chunks = c->schedule.n_chunks;
     sa_head head;
     const sa_block block = block_at(c, item / n_chunks, &head);
-    c->kernels->partial(&block, item % n_chunks, c->states + item * c->state_stride,
-                        c->arenas[thread]->memory, stop);
+    c->kernels->partial(&block, item % n_chunks, c->states + item * c->state_stride, scratch, stop);
 }
 
-static void run_combine(void *context, ptrdiff_t item, int thread)
+static void run_combine(void *context, ptrdiff_t item, void *scratch)
 {
     const call *c = context;
     const ptrdiff_t n_chunks = c->schedule.n_chunks;
     sa_head head;
     const sa_block block = block_at(c, item, &head);
     c->kernels->combine(&block, c->states + item * n_chunks * c->state_stride, n_chunks,
-                        c->state_stride, c->arenas[thread]->memory, stop);
+                        c->state_stride, scratch, stop);
 }
 
 static ptrdiff_t mean_items_per_batch(const call *c)
@@ -185,7 +182,7 @@ static size_t mean_bytes(const call *c, size_t *kernel_bytes)
     return *kernel_bytes + (size_t)c->sizes->n_kv_heads * sizeof(sa_head);
 }
 
-static void run_mean(void *context, ptrdiff_t item, int thread)
+static void run_mean(void *context, ptrdiff_t item, void *scratch)
 {
     const call *c = context;
     const ptrdiff_t n_kv_heads = c->sizes->n_kv_heads, per_batch = mean_items_per_batch(c);
@@ -194,41 +191,20 @@ static void run_mean(void *context, ptrdiff_t item, int thread)
         begin + c->mean_queries < c->plan.n_q ? begin + c->mean_queries : c->plan.n_q;
     size_t kernel_bytes;
     mean_bytes(c, &kernel_bytes);
-    char *memory = c->arenas[thread]->memory;
-    sa_head *heads = (sa_head *)(void *)(memory + kernel_bytes);
+    sa_head *heads = (sa_head *)(void *)((char *)scratch + kernel_bytes);
     for (ptrdiff_t kv = 0; kv < n_kv_heads; kv++) {
         view_head(c, b * n_kv_heads + kv, &heads[kv]);
     }
     const sa_matrix mean = matrix_at(&c->weights, c->sizes, b, 0);
-    c->kernels->forward_mean(&c->plan, heads, n_kv_heads, begin, end, &mean, memory, stop);
+    c->kernels->forward_mean(&c->plan, heads, n_kv_heads, begin, end, &mean, scratch, stop);
 }
 
-/* Runs one job with an arena of `bytes` for each thread. */
-static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, int), ptrdiff_t n_items,
+/* Runs one job with `bytes` of scratch for each thread. */
+static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, void *), ptrdiff_t n_items,
                          size_t bytes, const sa_control *control, sa_error *error)
 {
-    enum { ON_STACK = 64 };
-    sa_arena *few[ON_STACK];
-    const int most = n_items < c->schedule.n_threads ? (int)n_items : c->schedule.n_threads;
-    c->arenas = most <= ON_STACK ? few : sa_alloc((size_t)most * sizeof few[0]);
-    int n_threads = 0;
-    while (c->arenas && n_threads < most && (c->arenas[n_threads] = sa_arena_take(bytes))) {
-        n_threads++;
-    }
-    sa_status status;
-    if (n_threads > 0) { /* fewer threads than wanted change no bit */
-        const sa_job job = {run, c, n_items};
-        status = sa_pool_run(&job, n_threads, control);
-    } else {
-        status = sa_fail(error, SA_NO_MEMORY, "no memory for %zu bytes of scratch", bytes);
-    }
-    for (int i = 0; i < n_threads; i++) {
-        sa_arena_give(c->arenas[i]);
-    }
-    if (c->arenas != few) {
-        sa_free(c->arenas);
-    }
-    return status;
+    const sa_scratch_job job = {run, c, n_items, bytes};
+    return sa_run_with_scratch(&job, c->schedule.n_threads, control, error);
 }
 
 static sa_status forward_mean(call *c, const sa_control *control, sa_error *error)
@@ -273,21 +249,6 @@ static sa_status forward(call *c, const sa_problem *p, const sa_control *control
                                     : run_job(c, run_block, n_blocks, bytes, control, error);
 }
 
-/* The caller's poll runs with the caller's floating-point word. */
-typedef struct {
-    const sa_control *control;
-    unsigned long word;
-} caller;
-
-static int poll_caller(void *context)
-{
-    const caller *c = context;
-    sa_fp_end(c->word);
-    const int answer = c->control->poll(c->control->context);
-    sa_fp_begin();
-    return answer;
-}
-
 sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,
                      const sa_control *control, sa_error *error)
 {
@@ -297,10 +258,10 @@ sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *o
     if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
         return SA_OK;
     }
-    caller from = {control, sa_fp_begin()};
-    const sa_control guarded = {control && control->poll ? poll_caller : NULL, &from};
+    sa_guard guard;
+    sa_guard_begin(&guard, control);
     begin_call(&c, p, z, outputs);
-    error->status = forward(&c, p, &guarded, error);
-    sa_fp_end(from.word);
+    error->status = forward(&c, p, &guard.guarded, error);
+    sa_guard_end(&guard);
     return error->status;
 }
