@@ -123,6 +123,10 @@ PyObject *sa_close_outputs(const sa_output *outputs);
 
 void sa_release_outputs(sa_output *outputs);
 
+/* METH_O: a tuple of SA_N_OUTPUTS arrays or None. Raises unless each is writeable and no two of
+ * their elements share memory. */
+PyObject *sa_check_output_memory(PyObject *module, PyObject *entries);
+
 /* ---- overlap.c: whether arrays share memory ---- */
 
 /* From first to last byte, gaps included. */
@@ -131,14 +135,22 @@ bool sa_ranges_meet(const sa_tensor *a, const sa_tensor *b);
 bool sa_tensors_overlap(const sa_tensor *a, const sa_tensor *b);
 bool sa_overlaps_itself(const sa_tensor *tensor);
 
-/* ---- calls.c, probe.c: the functions of the module ---- */
+/* ---- calls.c, projection.c, probe.c: the functions of the module ---- */
 
 /* Raise what the core reported; with SA_INTERRUPTED the exception is set already. Returns -1. */
 int sa_raise(sa_status status, const sa_error *error);
 
+/* sa_control.poll in the calling thread, which has let the GIL go: Python's signal handlers, Ctrl-C
+ * among them. context is the PyThreadState * of PyEval_SaveThread, by address. */
+int sa_poll_signals(void *context);
+
 extern const sa_signature sa_attention_signature;
 PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                             PyObject *kwnames);
+/* The same without results: only the checks of all arguments but out. */
+PyObject *sa_check_attention_call(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
+                                  PyObject *kwnames);
+PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_args);
 
 extern PyMethodDef sa_probe_methods[];
 

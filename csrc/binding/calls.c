@@ -209,8 +209,7 @@ static int view_inputs(attention_call *call)
     return 0;
 }
 
-/* Runs in the calling thread: Python's signal handlers, Ctrl-C among them. */
-static int poll_signals(void *context)
+int sa_poll_signals(void *context)
 {
     PyThreadState **state = context;
     PyEval_RestoreThread(*state);
@@ -229,7 +228,7 @@ static int compute(const attention_call *call)
         return status == SA_OK ? 0 : sa_raise(status, &error);
     }
     PyThreadState *state = PyEval_SaveThread();
-    const sa_control control = {poll_signals, &state};
+    const sa_control control = {sa_poll_signals, &state};
     const sa_status status =
         sa_forward(&call->problem, &call->sizes, &call->wanted, &control, &error);
     PyEval_RestoreThread(state);
@@ -247,30 +246,51 @@ static int check(attention_call *call)
     return status == SA_OK ? 0 : sa_raise(status, &error);
 }
 
+/* Everything up to the outputs. */
+static int prepare(attention_call *call, PyObject *const *args, Py_ssize_t n_args,
+                   PyObject *kwnames)
+{
+    for (int i = 0; i < N_INPUTS; i++) {
+        call->inputs[i].array = NULL;
+    }
+    const bool failed =
+        sa_parse_arguments(&sa_attention_signature, args, n_args, kwnames, call->args) < 0 ||
+        take_numbers(call) < 0 || take_choices(call) < 0 || take_inputs(call) < 0 ||
+        view_inputs(call) < 0 || check(call) < 0;
+    return failed ? -1 : 0;
+}
+
+static void release_inputs(attention_call *call)
+{
+    for (int i = 0; i < N_INPUTS; i++) {
+        Py_XDECREF(call->inputs[i].array);
+    }
+}
+
 PyObject *sa_call_attention(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args,
                             PyObject *kwnames)
 {
     attention_call call;
-    for (int i = 0; i < N_INPUTS; i++) {
-        call.inputs[i].array = NULL;
-    }
     for (int i = 0; i < SA_N_OUTPUTS; i++) {
         call.outputs[i].given = call.outputs[i].filled = NULL;
     }
     PyObject *result = NULL;
-    if (sa_parse_arguments(&sa_attention_signature, args, n_args, kwnames, call.args) < 0 ||
-        take_numbers(&call) < 0 || take_choices(&call) < 0 || take_inputs(&call) < 0 ||
-        view_inputs(&call) < 0 || check(&call) < 0 ||
+    if (prepare(&call, args, n_args, kwnames) == 0 &&
         sa_open_outputs(call.outputs, optional(&call, ARG_OUT), &call.problem, &call.sizes,
-                        call.inputs, N_INPUTS, &call.wanted) < 0 ||
-        compute(&call) < 0) {
-        goto done;
+                        call.inputs, N_INPUTS, &call.wanted) == 0 &&
+        compute(&call) == 0) {
+        result = sa_close_outputs(call.outputs);
     }
-    result = sa_close_outputs(call.outputs);
-done:
     sa_release_outputs(call.outputs);
-    for (int i = 0; i < N_INPUTS; i++) {
-        Py_XDECREF(call.inputs[i].array);
-    }
+    release_inputs(&call);
     return result;
+}
+
+PyObject *sa_check_attention_call(PyObject *Py_UNUSED(module), PyObject *const *args,
+                                  Py_ssize_t n_args, PyObject *kwnames)
+{
+    attention_call call;
+    const int status = prepare(&call, args, n_args, kwnames);
+    release_inputs(&call);
+    return status < 0 ? NULL : Py_NewRef(Py_None);
 }

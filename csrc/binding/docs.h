@@ -215,6 +215,28 @@ static const char get_num_threads_doc[] =
     ">>> selfattn.get_num_threads() >= 1\n"
     "True";
 
+static const char check_attention_doc[] =
+    "_check_attention($module, /, query, key, value, mask=None, *, bias=None, causal=False, "
+    "window=None, query_offset=None, scale=None, softcap=None, alibi_slopes=None, "
+    "sinks=None, key_lengths=None, return_weights=False, return_lse=False, out=None, "
+    "num_threads=None)\n"
+    "--\n"
+    "\n"
+    "Raise what attention would raise for these arguments, out aside.";
+
+static const char check_output_memory_doc[] =
+    "_check_output_memory($module, entries, /)\n"
+    "--\n"
+    "\n"
+    "Raise unless the arrays of (out, weights, lse), or None, are writeable and share no memory.";
+
+static const char linear_doc[] =
+    "_linear($module, x, weight, bias, y, num_threads, /)\n"
+    "--\n"
+    "\n"
+    "Fill y (..., n_out) with x (..., n_in) @ weight (n_in, n_out) + bias (n_out,) or None; return "
+    "y.";
+
 static const char built_units_doc[] =
     "_built_units($module, /)\n"
     "--\n"

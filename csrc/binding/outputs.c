@@ -227,3 +227,22 @@ void sa_release_outputs(sa_output *outputs)
         Py_CLEAR(outputs[i].filled);
     }
 }
+
+/* Only the sizes of elements matter here: any type of a given size stands for all. */
+PyObject *sa_check_output_memory(PyObject *Py_UNUSED(module), PyObject *entries)
+{
+    sa_output outputs[SA_N_OUTPUTS];
+    if (!PyTuple_Check(entries) || PyTuple_Size(entries) != SA_N_OUTPUTS) {
+        sa_raise_kind(entries, "out", "a tuple of three");
+        return NULL;
+    }
+    for (int i = 0; i < SA_N_OUTPUTS; i++) {
+        PyObject *entry = PyTuple_GetItem(entries, i);
+        outputs[i].given = PyArray_Check(entry) ? (PyArrayObject *)entry : NULL;
+        if (outputs[i].given != NULL) {
+            const int dtype = sa_classify_dtype(PyArray_DESCR(outputs[i].given));
+            sa_fill_tensor(&outputs[i].tensor, outputs[i].given, dtype < 0 ? SA_F64 : dtype);
+        }
+    }
+    return check_given(outputs) < 0 ? NULL : Py_NewRef(Py_None);
+}

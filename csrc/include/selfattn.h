@@ -123,6 +123,21 @@ sa_status sa_check_outputs(const sa_problem *problem, const sa_sizes *sizes,
 sa_status sa_forward(const sa_problem *problem, const sa_sizes *sizes, const sa_outputs *outputs,
                      const sa_control *control, sa_error *error);
 
+/* A projection: y = x weight + bias, each in its own float type; y is SA_F64 if x or weight is.
+ * Computed in double if y is SA_F64, else in float. */
+typedef struct {
+    const sa_tensor *x;      /* [..., n_in] */
+    const sa_tensor *weight; /* [n_in, n_out] */
+    const sa_tensor *bias;   /* [n_out], NULL: none */
+    const sa_tensor *y;      /* [..., n_out]; no two elements at one address, none of them read */
+    int num_threads;         /* this call only; 0 = sa_get_num_threads() */
+} sa_projection;
+
+/* Check shapes and types; *work becomes the multiply-adds of the call. */
+sa_status sa_check_projection(const sa_projection *projection, double *work, sa_error *error);
+/* Compute. The check must have passed. */
+sa_status sa_project(const sa_projection *projection, const sa_control *control, sa_error *error);
+
 /* Choose the instruction sets; once, before anything else. max_isa caps the choice (NULL: none);
  * an unknown name is SA_VALUE_ERROR with a text that lists the known ones. */
 sa_status sa_init(const char *max_isa, sa_error *error);

@@ -75,6 +75,25 @@ typedef struct {
     void *context;
 } sa_stop;
 
+/* Y [m, n_out] = X [m, n_in] W [n_in, n_out] + b [n_out]: all that blocks of rows share. */
+typedef struct {
+    ptrdiff_t n_in, n_out;
+    sa_matrix weight; /* [n_in, n_out] */
+    const char *bias; /* [n_out], NULL: none */
+    ptrdiff_t bias_stride;
+    sa_dtype bias_dtype, x_dtype, y_dtype;
+    ptrdiff_t x_stride, y_stride; /* bytes from column to column */
+} sa_linear_plan;
+
+/* Some rows and the columns [col_begin, col_end) of Y; col_begin is a multiple of
+ * tile_vectors * lanes. */
+typedef struct {
+    const sa_linear_plan *plan;
+    const char *const *x; /* [rows] where each row of X begins */
+    char *const *y;       /* [rows] */
+    ptrdiff_t rows, col_begin, col_end;
+} sa_linear_block;
+
 /* The state of a block's rows after some chunks: plain storage in compute type, laid out by the
  * unit: [rows, d_v padded] sums, [rows] denominators, [rows] maxima. */
 typedef struct sa_kernels {
@@ -104,6 +123,10 @@ typedef struct sa_kernels {
     void (*forward_mean)(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_kv_heads,
                          ptrdiff_t query_begin, ptrdiff_t query_end, const sa_matrix *mean,
                          void *workspace, sa_stop stop);
+
+    /* A block of a projection. Bits of a row depend on that row of X, W and b only. */
+    size_t (*linear_bytes)(const sa_linear_plan *plan, ptrdiff_t max_rows);
+    void (*linear)(const sa_linear_block *block, void *workspace, sa_stop stop);
 
     /* Parts alone, for tests and for the measured FMA peak. */
     void (*probe_gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b,

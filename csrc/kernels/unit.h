@@ -68,6 +68,7 @@ typedef int32_t real_bits;
 #include "tiles/forward.h"
 #include "tiles/weights.h"
 #include "tiles/entry.h"
+#include "tiles/linear.h"
 #include "tiles/probe.h"
 
 const sa_kernels SA_UNIT_TABLE = {
@@ -83,6 +84,8 @@ const sa_kernels SA_UNIT_TABLE = {
     .combine = combine,
     .mean_workspace_bytes = mean_workspace_bytes,
     .forward_mean = forward_mean,
+    .linear_bytes = linear_bytes,
+    .linear = linear,
     .probe_gemm = probe_gemm,
     .probe_exp2 = probe_exp2,
     .probe_tanh = probe_tanh,
