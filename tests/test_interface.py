@@ -18,6 +18,14 @@ ATTENTION = (
     "scale=None, softcap=None, alibi_slopes=None, sinks=None, key_lengths=None, "
     "return_weights=False, return_lse=False, out=None, num_threads=None)"
 )
+LAYER = (
+    "(x, w_q, w_k, w_v, w_o=None, *, b_q=None, b_k=None, b_v=None, b_o=None, num_heads=1, "
+    f"num_kv_heads=None, mask=None, {ATTENTION.partition('*, ')[2]}"
+)
+HOLDS = (
+    "(embed_dim, num_heads, *, num_kv_heads=None, kdim=None, vdim=None, bias=True, "
+    f"dtype={np.float32!r}, rng=None)"
+)
 TORCH = (
     "(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, "
     "enable_gqa=False)"
@@ -33,19 +41,26 @@ def plain_signature(function):
 
 def test_exports():
     assert set(selfattn.__all__) == {
-        "__version__", "attention", "get_num_threads", "reference", "register_threadpoolctl",
-        "scaled_dot_product_attention", "set_num_threads", "show_config", "threads", "units",
+        "MultiHeadAttention", "__version__", "attention", "get_num_threads", "reference",
+        "register_threadpoolctl", "scaled_dot_product_attention", "self_attention",
+        "set_num_threads", "show_config", "threads", "units",
     }  # fmt: skip
     assert all(hasattr(selfattn, name) for name in selfattn.__all__)
     assert selfattn.attention is _selfattn.attention
     assert inspect.isbuiltin(selfattn.attention)
-    assert set(reference.__all__) == {"attention", "scaled_dot_product_attention"}
+    assert set(reference.__all__) == {
+        "MultiHeadAttention", "attention", "scaled_dot_product_attention", "self_attention",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("package", [selfattn, reference])
 def test_signatures(package):
     assert plain_signature(package.attention) == ATTENTION
     assert plain_signature(package.scaled_dot_product_attention) == TORCH
+    assert plain_signature(package.self_attention) == LAYER
+    assert plain_signature(package.MultiHeadAttention) == HOLDS
+    call = ATTENTION.replace("key, value", "key=None, value=None").replace("(", "(self, ")
+    assert plain_signature(package.MultiHeadAttention.__call__) == call
 
 
 def test_keywords_are_optional_and_none_is_absent(rng):

@@ -16,18 +16,22 @@ are about the installation; so are ``python -m selfattn info`` and ``python -m s
 
 from . import reference
 from ._config import show_config
+from ._layer import self_attention
+from ._multi_head import MultiHeadAttention
 from ._sdpa import scaled_dot_product_attention
 from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
 from ._threads import on_import as _on_import
 from ._threads import register_threadpoolctl, threads
 
 __all__ = [
+    "MultiHeadAttention",
     "__version__",
     "attention",
     "get_num_threads",
     "reference",
     "register_threadpoolctl",
     "scaled_dot_product_attention",
+    "self_attention",
     "set_num_threads",
     "show_config",
     "threads",

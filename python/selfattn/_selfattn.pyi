@@ -144,6 +144,35 @@ class _Shape(TypedDict):
 def _built_units() -> tuple[str, ...]: ...
 def _use_unit(name: str, /) -> None: ...
 def _config() -> _Config: ...
+def _check_attention(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    bias: ArrayLike | None = None,
+    causal: _Causal = False,
+    window: _Window | None = None,
+    query_offset: ArrayLike | None = None,
+    scale: SupportsFloat | SupportsIndex | None = None,
+    softcap: SupportsFloat | SupportsIndex | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    sinks: ArrayLike | None = None,
+    key_lengths: ArrayLike | None = None,
+    return_weights: bool | np.bool | Literal["mean"] = False,
+    return_lse: bool | np.bool = False,
+    out: _Array | tuple[_Array | None, ...] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> None: ...
+def _check_output_memory(entries: tuple[_Array | None, ...], /) -> None: ...
+def _linear(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    y: _Array,
+    num_threads: SupportsIndex | None,
+    /,
+) -> _Array: ...
 def _probe_gemm(unit: str, a: ArrayLike, b: ArrayLike, /) -> _Array: ...
 def _probe_exp2(unit: str, t: ArrayLike, m: float, /) -> _Array: ...
 def _probe_tanh(unit: str, x: ArrayLike, /) -> _Array: ...

@@ -14,6 +14,7 @@ and which keys a query sees), then `_check` and `_outputs` (the rules about argu
 """
 
 from ._attention import attention
+from ._layer import MultiHeadAttention, self_attention
 from ._sdpa import scaled_dot_product_attention
 
-__all__ = ["attention", "scaled_dot_product_attention"]
+__all__ = ["MultiHeadAttention", "attention", "scaled_dot_product_attention", "self_attention"]
