@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import selfattn
-from selfattn import _selfattn, reference
+from selfattn import _selfattn, positional, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -23,7 +23,7 @@ PARSER = doctest.DocTestParser()
 def public_functions():
     """{qualified name: function} of all that selfattn and selfattn.reference export."""
     found = {}
-    for module in (selfattn, reference):
+    for module in (selfattn, reference, positional):
         for name in module.__all__:
             thing = getattr(module, name)
             if callable(thing):

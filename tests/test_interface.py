@@ -41,15 +41,17 @@ def plain_signature(function):
 
 def test_exports():
     assert set(selfattn.__all__) == {
-        "MultiHeadAttention", "__version__", "attention", "get_num_threads", "reference",
-        "register_threadpoolctl", "scaled_dot_product_attention", "self_attention",
-        "set_num_threads", "show_config", "threads", "units",
+        "MultiHeadAttention", "__version__", "attention", "estimate", "get_num_threads",
+        "layer_norm", "positional", "reference", "register_threadpoolctl",
+        "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
+        "threads", "units",
     }  # fmt: skip
     assert all(hasattr(selfattn, name) for name in selfattn.__all__)
     assert selfattn.attention is _selfattn.attention
     assert inspect.isbuiltin(selfattn.attention)
     assert set(reference.__all__) == {
-        "MultiHeadAttention", "attention", "scaled_dot_product_attention", "self_attention",
+        "MultiHeadAttention", "attention", "estimate", "layer_norm", "positional",
+        "scaled_dot_product_attention", "self_attention",
     }  # fmt: skip
 
 
@@ -59,6 +61,12 @@ def test_signatures(package):
     assert plain_signature(package.scaled_dot_product_attention) == TORCH
     assert plain_signature(package.self_attention) == LAYER
     assert plain_signature(package.MultiHeadAttention) == HOLDS
+    assert plain_signature(package.layer_norm) == "(x, weight=None, bias=None, *, eps=1e-05)"
+    positional = package.positional
+    assert plain_signature(positional.sinusoidal) == "(n, d)"
+    rotary = "(x, positions=None, *, base=10000.0, interleaved=False)"
+    assert plain_signature(positional.rotary) == rotary
+    assert plain_signature(positional.alibi_slopes) == "(num_heads)"
     call = ATTENTION.replace("key, value", "key=None, value=None").replace("(", "(self, ")
     assert plain_signature(package.MultiHeadAttention.__call__) == call
 

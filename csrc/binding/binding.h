@@ -147,7 +147,7 @@ int sa_poll_signals(void *context);
 extern const sa_signature sa_attention_signature;
 PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                             PyObject *kwnames);
-/* The same without results: only the checks of all arguments but out. */
+/* The same without results: the checks of all arguments but out, and what the call would take. */
 PyObject *sa_check_attention_call(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                                   PyObject *kwnames);
 PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_args);

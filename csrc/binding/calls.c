@@ -290,7 +290,12 @@ PyObject *sa_check_attention_call(PyObject *Py_UNUSED(module), PyObject *const *
                                   Py_ssize_t n_args, PyObject *kwnames)
 {
     attention_call call;
-    const int status = prepare(&call, args, n_args, kwnames);
+    PyObject *result = NULL;
+    if (prepare(&call, args, n_args, kwnames) == 0) {
+        int n_threads;
+        const size_t bytes = sa_scratch_bytes(&call.problem, &call.sizes, &n_threads);
+        result = Py_BuildValue("ni", (Py_ssize_t)bytes, n_threads);
+    }
     release_inputs(&call);
-    return status < 0 ? NULL : Py_NewRef(Py_None);
+    return result;
 }

@@ -222,7 +222,9 @@ static const char check_attention_doc[] =
     "num_threads=None)\n"
     "--\n"
     "\n"
-    "Raise what attention would raise for these arguments, out aside.";
+    "Raise what attention would raise for these arguments, out aside; else return the bytes of "
+    "scratch\n"
+    "memory and the threads that it would take.";
 
 static const char check_output_memory_doc[] =
     "_check_output_memory($module, entries, /)\n"

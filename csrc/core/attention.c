@@ -207,13 +207,19 @@ static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, void *), ptrdif
     return sa_run_with_scratch(&job, c->schedule.n_threads, control, error);
 }
 
-static sa_status forward_mean(call *c, const sa_control *control, sa_error *error)
+/* Returns the bytes of scratch of an item of head means. */
+static size_t plan_mean(call *c)
 {
     size_t kernel_bytes;
     const ptrdiff_t rows = SA_BLOCK_ROWS * 2;
     c->mean_queries = c->plan.group < rows ? rows / c->plan.group : 1;
     c->mean_queries = c->mean_queries < c->plan.n_q ? c->mean_queries : c->plan.n_q;
-    const size_t bytes = mean_bytes(c, &kernel_bytes);
+    return mean_bytes(c, &kernel_bytes);
+}
+
+static sa_status forward_mean(call *c, const sa_control *control, sa_error *error)
+{
+    const size_t bytes = plan_mean(c);
     return run_job(c, run_mean, c->sizes->n_batch * mean_items_per_batch(c), bytes, control, error);
 }
 
@@ -235,18 +241,50 @@ static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
     return status;
 }
 
-static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
+static void plan_schedule(call *c, const sa_problem *p)
 {
     const ptrdiff_t n_planes = c->sizes->n_batch * c->sizes->n_kv_heads;
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
     c->schedule = sa_plan_schedule(&c->plan, n_planes, n_threads);
+}
+
+static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
+{
+    plan_schedule(c, p);
     if (c->mean && c->weights.data) {
         return forward_mean(c, control, error);
     }
-    const ptrdiff_t n_blocks = n_planes * c->schedule.blocks_per_head;
+    const ptrdiff_t n_blocks =
+        c->sizes->n_batch * c->sizes->n_kv_heads * c->schedule.blocks_per_head;
     const size_t bytes = c->kernels->workspace_bytes(&c->plan, c->schedule.block_rows);
     return c->schedule.n_chunks > 1 ? forward_chunks(c, n_blocks, bytes, control, error)
                                     : run_job(c, run_block, n_blocks, bytes, control, error);
+}
+
+/* Rows of weights are taken as contiguous, as those of an array that the call allocates are. */
+size_t sa_scratch_bytes(const sa_problem *p, const sa_sizes *z, int *n_threads)
+{
+    call c = {.sizes = z};
+    *n_threads = 1;
+    if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
+        return 0;
+    }
+    c.kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
+    c.plan = sa_plan_numerics(p, z);
+    c.plan.keeps_p =
+        p->weights == SA_WEIGHTS_PER_HEAD && (z->dtype == SA_F32 || z->dtype == SA_F64);
+    plan_schedule(&c, p);
+    *n_threads = c.schedule.n_threads;
+    if (p->weights == SA_WEIGHTS_MEAN && !z->is_2d) {
+        return plan_mean(&c) * (size_t)*n_threads;
+    }
+    const size_t bytes = c.kernels->workspace_bytes(&c.plan, c.schedule.block_rows);
+    const ptrdiff_t n_blocks = z->n_batch * z->n_kv_heads * c.schedule.blocks_per_head;
+    const size_t states = c.schedule.n_chunks > 1
+                              ? (size_t)(n_blocks * c.schedule.n_chunks) *
+                                    c.kernels->state_bytes(&c.plan, c.schedule.block_rows)
+                              : 0;
+    return bytes * (size_t)*n_threads + states;
 }
 
 sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs,

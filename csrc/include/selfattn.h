@@ -123,6 +123,9 @@ sa_status sa_check_outputs(const sa_problem *problem, const sa_sizes *sizes,
 sa_status sa_forward(const sa_problem *problem, const sa_sizes *sizes, const sa_outputs *outputs,
                      const sa_control *control, sa_error *error);
 
+/* Bytes of scratch memory that sa_forward would take, and how many threads it would use at most. */
+size_t sa_scratch_bytes(const sa_problem *problem, const sa_sizes *sizes, int *n_threads);
+
 /* A projection: y = x weight + bias, each in its own float type; y is SA_F64 if x or weight is.
  * Computed in double if y is SA_F64, else in float. */
 typedef struct {

@@ -9,15 +9,19 @@
 ((8, 100, 64), (8, 100, 100))
 
 `attention` is the main function, `scaled_dot_product_attention` the same under PyTorch's
-signature, and `reference` both in plain NumPy. `units`, `show_config` and the thread functions
-are about the installation; so are ``python -m selfattn info`` and ``python -m selfattn bench``.
-``python -m selfattn demo`` shows what attention does.
+signature. `self_attention` and `MultiHeadAttention` are the layer, projections included;
+`positional` and `layer_norm` are what a Transformer needs beside it, and `estimate` tells what a
+call costs. `reference` has all of them in plain NumPy. `units`, `show_config` and the thread
+functions are about the installation; so are ``python -m selfattn info`` and ``python -m selfattn
+bench``. ``python -m selfattn demo`` shows what attention does.
 """
 
-from . import reference
+from . import positional, reference
 from ._config import show_config
+from ._estimate import estimate
 from ._layer import self_attention
 from ._multi_head import MultiHeadAttention
+from ._norm import layer_norm
 from ._sdpa import scaled_dot_product_attention
 from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
 from ._threads import on_import as _on_import
@@ -27,7 +31,10 @@ __all__ = [
     "MultiHeadAttention",
     "__version__",
     "attention",
+    "estimate",
     "get_num_threads",
+    "layer_norm",
+    "positional",
     "reference",
     "register_threadpoolctl",
     "scaled_dot_product_attention",

@@ -70,6 +70,18 @@ def as_integer(name: str, value: Any, least: int) -> int:
     return number
 
 
+def as_number(name: str, value: Any) -> float:
+    """A real number, as float."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value):
+        raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a real number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be finite, and the number does not fit a float64") from None
+
+
 def _common_dtype(arrays: Mapping[str, Array], dtypes: set[np.dtype[Any]]) -> np.dtype[Any]:
     """NumPy's promotion of all, float64 for integers; TypeError unless float16, bfloat16,
     float32 or float64."""

@@ -81,9 +81,9 @@ class Call:
     ) -> None:
         self.dtype, self.compute = dtype, compute_dtype(dtype)
         self._mask, self._options = mask, options
-        q = _stand_in(q_shape, self.compute)
-        k = q if k_shape == q_shape else _stand_in(k_shape, self.compute)
-        v = k if v_shape == k_shape else _stand_in(v_shape, self.compute)
+        q = stand_in(q_shape, self.compute)
+        k = q if k_shape == q_shape else stand_in(k_shape, self.compute)
+        v = k if v_shape == k_shape else stand_in(v_shape, self.compute)
         _check_attention(q, k, v, mask, **options)
         batch = q_shape[:-3]
         if not (k_shape[:-3] == batch == v_shape[:-3]):
@@ -138,7 +138,7 @@ class Call:
         return _deliver(joined, given, self.dtype)
 
 
-def _stand_in(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def stand_in(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array of that shape which takes no memory."""
     return np.ndarray(shape, dtype, _ZERO, 0, (0,) * len(shape))
 

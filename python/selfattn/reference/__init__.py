@@ -10,11 +10,23 @@ They are slow and hold whole score matrices of one head at a time; nothing else 
 True
 
 Read `_attention` first (softmax and the sum over values), then `_scores` (where scores come from
-and which keys a query sees), then `_check` and `_outputs` (the rules about arguments).
+and which keys a query sees), then `_check` and `_outputs` (the rules about arguments). `_layer` puts
+projections around it, `positional` and `_norm` are the rest of a Transformer's arithmetic.
 """
 
+from . import positional
 from ._attention import attention
+from ._estimate import estimate
 from ._layer import MultiHeadAttention, self_attention
+from ._norm import layer_norm
 from ._sdpa import scaled_dot_product_attention
 
-__all__ = ["MultiHeadAttention", "attention", "scaled_dot_product_attention", "self_attention"]
+__all__ = [
+    "MultiHeadAttention",
+    "attention",
+    "estimate",
+    "layer_norm",
+    "positional",
+    "scaled_dot_product_attention",
+    "self_attention",
+]
