@@ -10,8 +10,8 @@ They are slow and hold whole score matrices of one head at a time; nothing else 
 True
 
 Read `_attention` first (softmax and the sum over values), then `_scores` (where scores come from
-and which keys a query sees), then `_check` and `_outputs` (the rules about arguments). `_layer` puts
-projections around it, `positional` and `_norm` are the rest of a Transformer's arithmetic.
+and which keys a query sees), then `_check` and `_outputs` (the rules about arguments). `_layer`
+puts projections around it, `positional` and `_norm` are the rest of a Transformer's arithmetic.
 """
 
 from . import positional
