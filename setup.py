@@ -6,8 +6,9 @@ the linker as objects. All other files get the baseline flags, and a choice at r
 that the CPU can run. A compiler that cannot make a unit loses that unit and no more.
 
 Environment: SELFATTN_BUILD_ISA=scalar,avx2 builds those units only. SELFATTN_EMULATE=avx512 makes
-the AVX-512 unit from AVX2 instructions, slow and only for tests on CPUs without the real ones. CC,
-CFLAGS and LDFLAGS work as usual; the flags below come after them.
+the AVX-512 unit from AVX2 instructions, slow and only for tests on CPUs without the real ones.
+SELFATTN_BUILD=asan,ubsan makes a build for checks (docs/testing.md); the names are those of
+TEST_BUILDS. CC, CFLAGS and LDFLAGS work as usual; the flags below come after them.
 """
 
 from __future__ import annotations
@@ -54,9 +55,27 @@ UNIT_FLAGS = {
 LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
 # tests/emulation/immintrin.h stands before the compiler's own header.
 EMULATED_FLAGS = {"avx512": [*UNIT_FLAGS["avx2"], f"-I{ROOT}/tests/emulation", "-Wno-psabi"]}
-# Those that the compiler and linker at hand know are used.
+# Those that the compiler and linker at hand know are used. tests/checks/hardening looks at the built
+# file for what the latter ones do (OpenSSF, "Compiler Options Hardening Guide for C and C++").
 OPTIONAL_FLAGS = ["-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=."]
 OPTIONAL_LINK_FLAGS = ["-fno-lto", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
+HARDENING_FLAGS = ["-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection=full"]
+FORTIFY_FLAGS = [["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"] for level in (3, 2)]
+
+# Builds that look at themselves while they run. Any of them also gets the module's test functions
+# from tests/native, which refuse memory and threads and commit bugs on purpose.
+TEST_BUILDS = {
+    "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address"],
+    "ubsan": [
+        "-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined",
+        "-fno-wrapv",  # which Python's own flags set: it makes overflow defined
+    ],
+    "tsan": ["-O1", "-g", "-fsanitize=thread"],
+    "coverage": ["-O0", "-g", "--coverage", "-fprofile-update=atomic"],
+    "debug": ["-O0", "-g3"],
+    "fault": ["-g"],
+}
+TEST_SOURCES = [f"tests/native/{name}.c" for name in ("planted", "refusals", "test_methods")]
 
 # What must compile for a unit to be built; __x86_64__ is asked for here and not of the machine,
 # for the compiler may build for another one.
@@ -128,6 +147,18 @@ def emulated_isa() -> str | None:
     return name
 
 
+def test_builds() -> list[str]:
+    names = [name.strip() for name in os.environ.get("SELFATTN_BUILD", "").split(",")]
+    names = [name for name in names if name]
+    unknown = [name for name in names if name not in TEST_BUILDS]
+    if unknown:
+        raise SystemExit(
+            f"SELFATTN_BUILD names {', '.join(unknown)}: expected some of "
+            f"{', '.join(TEST_BUILDS)}, separated by commas"
+        )
+    return names
+
+
 def unit_flags(isa: str) -> list[str]:
     return EMULATED_FLAGS[isa] if isa == emulated_isa() else UNIT_FLAGS[isa]
 
@@ -137,15 +168,18 @@ class BuildUnits(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         self.check_toolchain()
+        test_flags = [flag for name in test_builds() for flag in TEST_BUILDS[name]]
         flags = [
             *COMMON_FLAGS,
             *(f for f in OPTIONAL_FLAGS if self.compiles("int x;", ["-Werror", f])),
+            *(test_flags or self.hardening_flags()),
         ]
         isas = [isa for isa in wanted_isas() if self.can_build(isa, flags)]
         self.announce(f"selfattn: building units {', '.join(isas)}", level=logging.INFO)
         ext.define_macros = [
             *((f"SA_HAVE_{isa.upper()}", "1") for isa in isas if isa != "scalar"),
             *((f"SA_EMULATED_{isa.upper()}", "1") for isa in isas if isa == emulated_isa()),
+            *([("SA_TEST_BUILD", "1")] if test_builds() else []),
             ("SA_BUILD_NUMPY", f'"{numpy.__version__}"'),
             ("SA_BUILD_FLAGS", f'"{shlex.join(COMMON_FLAGS)}"'),
         ]
@@ -153,10 +187,19 @@ class BuildUnits(build_ext):
         ext.extra_link_args = [
             *LINK_FLAGS,
             *(f for f in OPTIONAL_LINK_FLAGS if self.compiles("int x;", [], link=[f])),
+            *test_flags,
         ]
         ext.extra_objects = self.compile_units(isas, flags)
         self.force = True  # what was built before may be for other units or flags
         super().build_extension(ext)
+
+    def hardening_flags(self) -> list[str]:
+        found = [f for f in HARDENING_FLAGS if self.compiles("int x;", ["-Werror", f])]
+        header = "#include <string.h>\nint x;"
+        for fortify in FORTIFY_FLAGS:
+            if self.compiles(header, ["-O3", "-Werror", *fortify]):
+                return [*found, *fortify]
+        return found
 
     def compile_units(self, isas: list[str], flags: list[str]) -> list[str]:
         """Compile the units, as many at a time as there are CPUs, and return the objects."""
@@ -250,7 +293,7 @@ setup(
     ext_modules=[
         Extension(
             "selfattn._selfattn",
-            sources=[*CORE, *BINDING],
+            sources=[*CORE, *BINDING, *(TEST_SOURCES if test_builds() else [])],
             depends=[*HEADERS, *KERNELS],
             include_dirs=[numpy.get_include()],
             libraries=["m", "pthread"],

@@ -154,4 +154,7 @@ PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_a
 
 extern PyMethodDef sa_probe_methods[];
 
+/* Of a test build only (SELFATTN_BUILD in setup.py): tests/native/test_methods.c. */
+extern PyMethodDef sa_test_methods[];
+
 #endif

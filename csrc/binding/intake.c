@@ -92,22 +92,43 @@ static int refuse_device(PyObject *object, const char *name)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static bool speaks_only_dlpack(PyObject *object)
+/* 1 or 0; -1 if asking failed, where PyObject_HasAttrString would say no. */
+static int has_attribute(PyObject *object, const char *name)
 {
-    return PyObject_HasAttrString(object, "__dlpack__") &&
-           PyObject_HasAttrString(object, "__dlpack_device__") && !PyObject_CheckBuffer(object) &&
-           !PyObject_HasAttrString(object, "__array_interface__") &&
-           !PyObject_HasAttrString(object, "__array_struct__");
+    PyObject *attribute = PyObject_GetAttrString(object, name);
+    if (attribute == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    Py_XDECREF(attribute);
+    return attribute != NULL;
+}
+
+/* 1, 0 or -1 */
+static int speaks_only_dlpack(PyObject *object)
+{
+    static const char *const names[] = {"__dlpack__", "__dlpack_device__", "__array_interface__",
+                                        "__array_struct__"};
+    if (PyObject_CheckBuffer(object)) {
+        return 0;
+    }
+    for (int i = 0; i < 4; i++) {
+        const int found = has_attribute(object, names[i]);
+        if (found != (i < 2)) {
+            return found < 0 ? -1 : 0;
+        }
+    }
+    return 1;
 }
 
 /* DLPack cannot carry all that __array__ can (bfloat16, for one), so that is the second try. */
 static PyObject *from_dlpack(PyObject *object)
 {
-    const bool has_array = PyObject_HasAttrString(object, "__array__");
-    PyObject *numpy = PyImport_ImportModule("numpy");
+    const int has_array = has_attribute(object, "__array__");
+    PyObject *numpy = has_array < 0 ? NULL : PyImport_ImportModule("numpy");
     PyObject *array = numpy == NULL ? NULL : PyObject_CallMethod(numpy, "from_dlpack", "O", object);
     Py_XDECREF(numpy);
-    if (array == NULL && has_array && PyErr_ExceptionMatches(PyExc_Exception)) {
+    if (array == NULL && has_array == 1 && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
         array = PyArray_FromAny(object, NULL, 0, 0, NPY_ARRAY_ENSUREARRAY, NULL);
     }
@@ -126,13 +147,14 @@ PyArrayObject *sa_take_array(PyObject *object, const char *name)
         PyErr_Format(PyExc_TypeError, "%s must be an array, not None", name);
         return NULL;
     }
-    PyObject *array;
-    if (speaks_only_dlpack(object)) {
+    PyObject *array = NULL;
+    const int is_dlpack = speaks_only_dlpack(object);
+    if (is_dlpack == 1) {
         if (refuse_device(object, name) < 0) {
             return NULL;
         }
         array = from_dlpack(object);
-    } else {
+    } else if (is_dlpack == 0) {
         array = PyArray_FromAny(object, NULL, 0, 0, NPY_ARRAY_ENSUREARRAY, NULL);
     }
     if (array == NULL) {

@@ -161,6 +161,11 @@ static int execute_module(PyObject *module)
         PyModule_AddFunctions(module, sa_probe_methods) < 0) {
         return -1;
     }
+#ifdef SA_TEST_BUILD
+    if (PyModule_AddFunctions(module, sa_test_methods) < 0) {
+        return -1;
+    }
+#endif
     return PyModule_AddStringConstant(module, "__version__", SA_VERSION);
 }
 

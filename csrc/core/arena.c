@@ -6,24 +6,13 @@
 #include "arena.h"
 
 #include <pthread.h>
-#include <stdint.h>
-#include <stdlib.h>
 
-enum { ALIGNMENT = 64 };
+#include "seam.h"
+
 static const size_t KEEP_BYTES = (size_t)8 << 20;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static sa_arena *kept;
-
-void *sa_alloc(size_t bytes)
-{
-    if (bytes > PTRDIFF_MAX - ALIGNMENT) {
-        return NULL;
-    }
-    return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-}
-
-void sa_free(void *memory) { free(memory); }
 
 static sa_arena *arena_new(size_t bytes)
 {

@@ -19,8 +19,4 @@ void sa_arena_free_all(void);
 /* The child of a fork starts with nothing kept and nothing locked. */
 void sa_arena_after_fork(void);
 
-/* The one seam for memory: 64-byte aligned, NULL on failure. */
-void *sa_alloc(size_t bytes);
-void sa_free(void *memory);
-
 #endif

@@ -20,6 +20,7 @@
 
 #include "arena.h"
 #include "cpu.h"
+#include "seam.h"
 
 enum { MAX_THREADS = 1024, POLL_NS = 50000000, SPIN_NS = 20000 };
 
@@ -125,7 +126,7 @@ static void start_workers(int n)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     while (pool.n_workers < n) {
         pthread_t *thread = &pool.workers[pool.n_workers];
-        if (pthread_create(thread, &attributes, work, NULL) != 0) {
+        if (sa_thread_create(thread, &attributes, work, NULL) != 0) {
             break;
         }
 #ifdef __linux__

@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "cpu.h"
 #include "pool.h"
+#include "seam.h"
 #include "status.h"
 
 typedef struct {

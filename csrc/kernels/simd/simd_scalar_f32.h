@@ -49,16 +49,21 @@ static SA_INLINE double v_sum(vec a)
     return ((double)a[0] + (double)a[2]) + ((double)a[1] + (double)a[3]);
 }
 
+/* A mask need not be aligned, not even to two bytes. */
 static SA_INLINE vec v_load_f16(const uint16_t *p)
 {
-    return (vec){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]),
-                 half_to_float(p[3])};
+    uint16_t h[LANES];
+    memcpy(h, p, sizeof h);
+    return (vec){half_to_float(h[0]), half_to_float(h[1]), half_to_float(h[2]),
+                 half_to_float(h[3])};
 }
 
 static SA_INLINE vec v_load_bf16(const uint16_t *p)
 {
-    return (vec){bfloat_to_float(p[0]), bfloat_to_float(p[1]), bfloat_to_float(p[2]),
-                 bfloat_to_float(p[3])};
+    uint16_t h[LANES];
+    memcpy(h, p, sizeof h);
+    return (vec){bfloat_to_float(h[0]), bfloat_to_float(h[1]), bfloat_to_float(h[2]),
+                 bfloat_to_float(h[3])};
 }
 
 static SA_INLINE void v_store_f16(uint16_t *p, vec a)

@@ -69,7 +69,7 @@ static double probe_fma_peak(int64_t repeats)
     }
     volatile real sink = v_reduce_add(sum);
     (void)sink;
-    return 2.0 * CHAINS * LANES * (double)repeats;
+    return 2.0 * (double)(CHAINS * LANES) * (double)repeats;
 }
 
 #endif

@@ -1,0 +1,145 @@
+"""Memory and threads refused at every place, once and for ever, in a build made for it.
+
+The N-th request fails, N = 0, 1, ... until a call needs no more than that. Each time: MemoryError,
+or a result with the bits of an undisturbed call (fewer threads, no chunks), nothing leaked, and the
+next call right. Three ways to fail: the core's own requests (csrc/core/seam.c), Python's objects,
+and the data of NumPy's arrays. Run by tests/checks/faults.
+"""
+
+import gc
+import sys
+
+import _testcapi
+import numpy as np
+import pytest
+
+from calls import CALLS, ERRORS, WATCHED, as_bytes
+from selfattn import _selfattn
+
+MOST = 400  # requests of one call; the largest has about a hundred
+
+
+class Injector:
+    """Requests that are refused between start and stop."""
+
+    def __init__(self, start, stop):
+        self.start, self.stop = start, stop
+
+
+INJECTORS = {
+    "core": Injector(_selfattn._refuse, lambda: _selfattn._refuse(-1, False)),
+    "data": Injector(_selfattn._refuse_data, lambda: _selfattn._refuse_data(-1, False)),
+    "objects": Injector(
+        lambda first, all_after: _testcapi.set_nomemory(first, 0 if all_after else first + 1),
+        _testcapi.remove_mem_hooks,
+    ),
+}
+
+
+class Quiet:
+    """errstate that makes nothing: NumPy 2.4's own dereferences NULL where memory fails."""
+
+    def __init__(self, **keywords):
+        pass
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exception):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_errstate(request, monkeypatch):
+    if "injector" in request.fixturenames and request.getfixturevalue("injector") == "objects":
+        monkeypatch.setattr(np, "errstate", Quiet)
+
+
+def attempt(injector, first, all_after, function):
+    """What the call returned or raised. No object is made here while memory is refused."""
+    result = error = None
+    start, stop = injector.start, injector.stop
+    try:
+        start(first, all_after)
+        try:
+            result = function()
+        finally:
+            stop()
+    except Exception as raised:
+        error = raised.with_traceback(None)
+    return result, error
+
+
+def references():
+    return {name: sys.getrefcount(x) for name, x in WATCHED.items()}
+
+
+@pytest.mark.parametrize("all_after", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("injector", INJECTORS)
+@pytest.mark.parametrize("name", CALLS)
+def test_every_request(name, injector, all_after):
+    function, how = CALLS[name], INJECTORS[injector]
+    expected = as_bytes(function())
+    gc.disable()
+    try:
+        n_refused = 0
+        for first in range(MOST):
+            before = references()
+            result, error = attempt(how, first, all_after, function)
+            refused = error is not None
+            assert error is None or isinstance(error, MemoryError), f"request {first}: {error!r}"
+            assert refused or as_bytes(result) == expected
+            result = error = None
+            assert references() == before, f"request {first}"
+            n_refused += refused
+            if first % 10 == 0 or refused:
+                assert as_bytes(function()) == expected
+            if not refused and undisturbed(how, first, function):
+                break
+        else:
+            pytest.fail(f"more than {MOST} requests")
+    finally:
+        gc.enable()
+    assert _selfattn._count_blocks() == 0
+
+
+def undisturbed(how, first, function):
+    """Whether the call makes at most `first` requests, as far as the injector counts them."""
+    if how is INJECTORS["objects"]:
+        return True  # Python survives no refused request silently
+    how.start(-1, False)
+    function()
+    return how.start(-1, False) <= first
+
+
+@pytest.mark.parametrize("injector", INJECTORS)
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_request_of_a_call_that_fails(name, injector):
+    """A wrong call ends with its error or with MemoryError, never with something else; but CPython
+    turns even its own TypeErrors into a SystemError where the traceback's memory fails."""
+    kind, function = ERRORS[name]
+    how = INJECTORS[injector]
+    kinds = (kind, MemoryError, SystemError) if injector == "objects" else (kind, MemoryError)
+    for first in range(MOST):
+        before = references()
+        _, error = attempt(how, first, False, function)
+        assert isinstance(error, kinds), f"request {first}: {error!r}"
+        own = isinstance(error, kind)
+        error = None
+        assert references() == before, f"request {first}"
+        if own:
+            break
+    assert _selfattn._count_blocks() == 0
+
+
+def test_there_was_something_to_refuse():
+    """Each injector reaches the calls at all: a blind one would pass everything above."""
+    core = INJECTORS["core"]
+    assert isinstance(attempt(core, 0, True, CALLS["plain"])[1], MemoryError)
+    assert isinstance(attempt(INJECTORS["data"], 0, True, CALLS["plain"])[1], MemoryError)
+    assert isinstance(attempt(INJECTORS["objects"], 0, True, CALLS["plain"])[1], MemoryError)
+    _selfattn._count_blocks()
+    for first in range(8):  # some of these are threads: fewer of them, the same bits
+        result, error = attempt(core, first, True, CALLS["many threads"])
+        assert (error is None) == (first > 1) or isinstance(error, MemoryError)
+        assert error is not None or as_bytes(result) == as_bytes(CALLS["threads"]())

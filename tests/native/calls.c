@@ -1,0 +1,19 @@
+/* calls.c -- see calls.h. */
+#include "calls.h"
+
+#include <stddef.h>
+
+const demand no_demand = {.axis = -1, .dtype = -1, .judges = true, .planted_array = -1};
+
+const char *unit_now = "none";
+
+verdict attention_run(choices *c, const demand *d, char text[512]);
+
+static const char *const attention_arrays[] = {
+    "query", "key", "value",   "mask", "bias", "query_offset", "key_lengths", "slopes",
+    "sinks", "out", "weights", "lse",  NULL};
+
+const call calls[] = {
+    {"attention", 4, attention_arrays, attention_run},
+};
+const int n_calls = sizeof calls / sizeof calls[0];
