@@ -55,8 +55,8 @@ UNIT_FLAGS = {
 LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
 # tests/emulation/immintrin.h stands before the compiler's own header.
 EMULATED_FLAGS = {"avx512": [*UNIT_FLAGS["avx2"], f"-I{ROOT}/tests/emulation", "-Wno-psabi"]}
-# Those that the compiler and linker at hand know are used. tests/checks/hardening looks at the built
-# file for what the latter ones do (OpenSSF, "Compiler Options Hardening Guide for C and C++").
+# Those that the compiler and linker at hand know are used; tests/checks/hardening looks at the
+# built file for what they do. (OpenSSF, "Compiler Options Hardening Guide for C and C++".)
 OPTIONAL_FLAGS = ["-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=."]
 OPTIONAL_LINK_FLAGS = ["-fno-lto", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 HARDENING_FLAGS = ["-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection=full"]
@@ -67,7 +67,10 @@ FORTIFY_FLAGS = [["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"] for level i
 TEST_BUILDS = {
     "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address"],
     "ubsan": [
-        "-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined",
+        "-O1",
+        "-g",
+        "-fsanitize=undefined",
+        "-fno-sanitize-recover=undefined",
         "-fno-wrapv",  # which Python's own flags set: it makes overflow defined
     ],
     "tsan": ["-O1", "-g", "-fsanitize=thread"],

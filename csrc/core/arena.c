@@ -80,8 +80,5 @@ void sa_arena_free_all(void)
     pthread_mutex_unlock(&lock);
 }
 
-void sa_arena_after_fork(void)
-{
-    pthread_mutex_init(&lock, NULL);
-    kept = NULL;
-}
+void sa_arena_before_fork(void) { pthread_mutex_lock(&lock); }
+void sa_arena_after_fork(void) { pthread_mutex_unlock(&lock); }

@@ -16,7 +16,8 @@ sa_arena *sa_arena_take(size_t bytes);
 void sa_arena_give(sa_arena *arena);
 /* Frees all that is kept. */
 void sa_arena_free_all(void);
-/* The child of a fork starts with nothing kept and nothing locked. */
+/* Around a fork, so that the list is whole in parent and child. */
+void sa_arena_before_fork(void);
 void sa_arena_after_fork(void);
 
 #endif

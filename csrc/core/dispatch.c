@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "pool.h"
 #include "status.h"
 
 #define SA_UNIT(name) extern const sa_kernels sa_kernels_##name##_f32, sa_kernels_##name##_f64;
@@ -52,6 +53,7 @@ sa_status sa_init(const char *max_isa, sa_error *error)
                        "SELFATTN_MAX_ISA is '%.40s': expected one of scalar, avx2, avx512, amx",
                        cap);
     }
+    sa_pool_begin();
     for (int i = N_UNITS - 1; i >= 0; i--) {
         usable[i] = rank_of(units[i].isa) <= most && sa_cpu_can_run(units[i].isa);
         if (usable[i]) {

@@ -6,7 +6,8 @@
  *
  * fork: before it, an idle pool joins its workers, so that the process forks with one thread of
  * its own; they start again when wanted. If another thread computes meanwhile, the pool is left
- * alone, and the child begins with a new one.
+ * alone, and the child begins with a new one. A signal handler may fork in the middle of a call:
+ * the child then has the caller but not its workers, and does all items again.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -33,6 +34,7 @@ static struct {
     bool quit;
     unsigned long round;          /* which job; workers wait for the next */
     int wanted, joined, n_inside; /* workers of this job: yet to come, come so far, not done */
+    unsigned long n_forks;        /* that led to this process */
     const sa_job *job;
     atomic_ptrdiff_t next; /* item */
     atomic_bool stop;
@@ -161,24 +163,37 @@ static void before_fork(void)
         join_workers();
         pool.taken = false;
     }
+    sa_arena_before_fork();
 }
 
-static void after_fork_in_parent(void) { pthread_mutex_unlock(&pool.lock); }
+static void after_fork_in_parent(void)
+{
+    sa_arena_after_fork();
+    pthread_mutex_unlock(&pool.lock);
+}
 
+/* The condition variables may count workers that are not in this process. */
 static void after_fork_in_child(void)
 {
-    pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pthread_cond_init(&pool.done, NULL);
     pool.n_workers = 0;
     pool.taken = pool.quit = false;
     pool.wanted = pool.n_inside = 0;
+    pool.n_forks++;
     sa_arena_after_fork();
+    pthread_mutex_unlock(&pool.lock);
 }
 
 static void watch_forks(void)
 {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+void sa_pool_begin(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
 }
 
 __attribute__((destructor)) static void end_pool(void)
@@ -199,8 +214,6 @@ __attribute__((destructor)) static void end_pool(void)
 /* Takes the pool for a job; false if another call has it. */
 static bool take_pool(const sa_job *job, int n_threads)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&pool.lock);
     const bool is_free = !pool.taken;
     if (is_free) {
@@ -253,18 +266,55 @@ static bool leave_pool(const sa_control *control)
     return stopped;
 }
 
-sa_status sa_pool_run(const sa_job *job, int n_threads, const sa_control *control)
+/* The calling thread ends inside control.poll: CPython ends a daemon thread so that wants the GIL
+ * while the interpreter shuts down. The job stands on this thread's stack, so the workers have to be
+ * out of it first. */
+static void abandon_pool(void *unused)
 {
-    n_threads = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
-    n_threads = job->n_items < n_threads ? (int)job->n_items : n_threads;
-    if (n_threads > 1 && take_pool(job, n_threads)) {
-        run_items(job, &pool.next, &pool.stop, 0, control);
-        return leave_pool(control) ? SA_INTERRUPTED : SA_OK;
+    (void)unused;
+    atomic_store(&pool.stop, true);
+    pthread_mutex_lock(&pool.lock);
+    pool.n_inside -= pool.wanted;
+    pool.wanted = 0;
+    while (pool.n_inside > 0) {
+        pthread_cond_wait(&pool.done, &pool.lock);
     }
+    pool.job = NULL;
+    pool.taken = false;
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* With the pool taken; returns whether the job was stopped. */
+static bool run_in_pool(const sa_job *job, const sa_control *control)
+{
+    bool is_stopped;
+    pthread_cleanup_push(abandon_pool, NULL);
+    run_items(job, &pool.next, &pool.stop, 0, control);
+    is_stopped = leave_pool(control);
+    pthread_cleanup_pop(0);
+    return is_stopped;
+}
+
+static sa_status run_alone(const sa_job *job, const sa_control *control)
+{
     atomic_ptrdiff_t next = 0;
     atomic_bool stop = false;
     run_items(job, &next, &stop, 0, control);
     return atomic_load(&stop) ? SA_INTERRUPTED : SA_OK;
+}
+
+sa_status sa_pool_run(const sa_job *job, int n_threads, const sa_control *control)
+{
+    n_threads = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
+    n_threads = job->n_items < n_threads ? (int)job->n_items : n_threads;
+    if (n_threads <= 1 || !take_pool(job, n_threads)) {
+        return run_alone(job, control);
+    }
+    const unsigned long n_forks = pool.n_forks;
+    if (run_in_pool(job, control)) {
+        return SA_INTERRUPTED;
+    }
+    return pool.n_forks == n_forks ? SA_OK : run_alone(job, control);
 }
 
 /* How many threads a call may use. The environment is read once, at the first question. */

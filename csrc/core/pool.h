@@ -15,6 +15,10 @@ typedef struct {
     ptrdiff_t n_items;
 } sa_job;
 
+/* Before anything else: from now on a fork finds pool and scratch memory in order, whichever thread
+ * forks and whatever the others do. */
+void sa_pool_begin(void);
+
 /* Runs all items on the calling thread and up to n_threads - 1 others, fewer if they can't be had
  * or another call has the pool; returns when all are done. Items may end early once
  * sa_job_stopped says so. */

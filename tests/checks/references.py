@@ -10,6 +10,7 @@ code that was compiled for it: "total" wants a NumPy that was. With NumPy's whee
 memory that objects live in are counted, and the references of each array and type of the calls.
 """
 
+import contextlib
 import gc
 import resource
 import sys
@@ -30,10 +31,8 @@ def quietly(kind: type[Exception], function: Callable[[], Any]) -> Callable[[], 
     """The call without its error."""
 
     def run() -> None:
-        try:
+        with contextlib.suppress(kind):
             function()
-        except kind:
-            pass
 
     return run
 

@@ -6,14 +6,14 @@ next call right. Three ways to fail: the core's own requests (csrc/core/seam.c),
 and the data of NumPy's arrays. Run by tests/checks/faults.
 """
 
+import _testcapi
 import gc
 import sys
 
-import _testcapi
 import numpy as np
 import pytest
-
 from calls import CALLS, ERRORS, WATCHED, as_bytes
+
 from selfattn import _selfattn
 
 MOST = 400  # requests of one call; the largest has about a hundred

@@ -23,6 +23,7 @@ enum { N_CALLERS = 5 };
 static attention_problem shared;
 static char *expected;
 static long n_rounds = 10;
+static int max_threads = 1;
 static atomic_long n_right, n_wrong, n_interrupted;
 static atomic_bool is_over;
 
@@ -63,9 +64,9 @@ static void *call_again_and_again(void *number)
     const int me = *(const int *)number;
     char *out = malloc(shared.arrays[A_OUT].n_bytes);
     for (long i = 0; i < n_rounds && out; i++) {
-        const bool right = is_right(out, 1 + (int)(i + me) % 4);
+        const bool right = is_right(out, 1 + (int)(i + me) % max_threads);
         atomic_fetch_add(right ? &n_right : &n_wrong, 1);
-        if (me == 0 && compute(out, 3, poll_interrupts) == SA_INTERRUPTED) {
+        if (me == 0 && compute(out, max_threads, poll_interrupts) == SA_INTERRUPTED) {
             atomic_fetch_add(&n_interrupted, 1);
         }
     }
@@ -149,6 +150,8 @@ int main(int argc, char **argv)
     if (!make_problem()) {
         return 2;
     }
+    run_callers(true); /* a process that has no pool yet */
+    max_threads = 4;
     for (long i = 0; i < n_rounds; i++) {
         fork_and_compute(); /* the pool is idle: no thread of ours is alive */
     }
