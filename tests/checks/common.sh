@@ -56,5 +56,5 @@ must_fail() {
         tail -20 "$log"
         fail "a planted bug was not noticed: $*"
     fi
-    printf 'seen: %s\n' "$(grep -m1 -oE "$pattern" "$log")"
+    printf 'seen: %s\n' "$(grep -oE "$pattern" "$log" | head -1)"
 }

@@ -64,7 +64,7 @@ static SA_INLINE vec v_scale(vec p, vec k)
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
 {
-    lane_bits bytes;
+    lane_bits bytes = {0};
     for (int i = 0; i < LANES; i++) {
         bytes[i] = seen[i];
     }
