@@ -12,6 +12,7 @@
 #include "plan.h"
 #include "pool.h"
 #include "scratch.h"
+#include "status.h"
 #include "views.h"
 
 typedef struct {
