@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CASES", "SETS", "Case", "Gemm"]
+__all__ = ["CASES", "SETS", "Case", "Gemm", "Layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,28 @@ class Gemm:
         return f"{self.n}x{self.n}x{self.n}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One call of the layer, projections included, on one sequence.
+
+    `weights` is ``""``, ``"mean"`` (averaged over heads, as PyTorch's layer does by default) or
+    ``"heads"``.
+    """
+
+    name: str
+    embed: int
+    heads: int
+    n: int
+    weights: str = ""
+    dtype: str = "float32"
+    twin: str = ""
+
+    @property
+    def shape(self) -> str:
+        """Sizes as ``tokens x features, heads``."""
+        return f"{self.n}x{self.embed}, {self.heads} heads"
+
+
 def _case(name: str, batch: int, heads: int, n: int, d: int, **options: Any) -> Case:
     """A square problem; options replace sizes where it is not."""
     sizes = {"batch": batch, "heads": heads, "kv_heads": heads, "n_q": n, "n_k": n, "d": d}
@@ -76,6 +98,24 @@ def _case(name: str, batch: int, heads: int, n: int, d: int, **options: Any) -> 
 
 _masked = functools.partial(_case, batch=1, heads=8, n=2048, d=64)
 _cache = functools.partial(_case, batch=1, heads=32, kv_heads=8, n=4096, d=128, n_q=1)
+
+
+def _layers() -> tuple[Layer, ...]:
+    """Heads of 64 features; with and without weights."""
+    return tuple(
+        Layer(
+            name=f"layer-{embed}-{n}" + (f"-{weights}" if weights else ""),
+            embed=embed,
+            heads=embed // 64,
+            n=n,
+            weights=weights,
+            twin=f"layer-{embed}-{n}" if weights else "",
+        )
+        for embed in (64, 256, 512, 1024)
+        for n in (10, 128, 512, 2048)
+        for weights in ("", "mean", "heads")
+    )
+
 
 _ALL: tuple[Case | Gemm, ...] = (
     Gemm("sgemm-2048", 2048),
@@ -136,7 +176,9 @@ _ALL: tuple[Case | Gemm, ...] = (
     _case("strided-2048-d128", 1, 16, 2048, 128, layout="bnhd", twin="long-2048-d128"),
 )
 
-CASES: dict[str, Case | Gemm] = {case.name: case for case in _ALL}
+_LAYERS = _layers()
+
+CASES: dict[str, Case | Gemm | Layer] = {case.name: case for case in (*_ALL, *_LAYERS)}
 
 _QUICK = """
     sgemm-2048 tiny-3x3 tiny-10x64 short-128 short-512-causal long-1024 decode-4096 weights-1024
@@ -150,5 +192,6 @@ _MAIN = """
 SETS: dict[str, tuple[str, ...]] = {
     "quick": tuple(_QUICK.split()),
     "main": tuple(_MAIN.split()),
-    "full": tuple(CASES),
+    "full": tuple(case.name for case in _ALL),
+    "layer": tuple(case.name for case in _LAYERS),
 }

@@ -10,13 +10,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from . import _selfattn
 from ._bench_cases import Case, Gemm
 from ._bench_problem import Problem, Unsupported
+
+if TYPE_CHECKING:
+    from ._bench_layer import LayerProblem
 
 __all__ = ["LIBRARIES", "TITLES", "Contender", "Library", "Selfattn", "load_library"]
 
@@ -65,6 +68,9 @@ class Library(Protocol):
 
     def attend(self, problem: Problem) -> list[Contender]:
         """Ways to solve it; Unsupported if there is none."""
+
+    def apply_layer(self, problem: LayerProblem) -> list[Contender]:
+        """Ways to compute the layer; Unsupported if there is none."""
 
     def multiply(self, case: Gemm) -> list[Contender]:
         """Ways to multiply two matrices; Unsupported if there is none."""
@@ -116,6 +122,12 @@ class Selfattn:
             Contender("attention", statement, names, tuple),
             Contender("attention, out=", reused, names, tuple, problem.results),
         ]
+
+    def apply_layer(self, problem: LayerProblem) -> list[Contender]:
+        """`MultiHeadAttention`."""
+        from ._bench_layer import selfattn_layer
+
+        return selfattn_layer(problem)
 
     def multiply(self, case: Gemm) -> list[Contender]:
         """selfattn has no matrix product of its own to offer."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._bench_cases import Gemm
+from ._bench_layer import LayerProblem, numpy_layer
 from ._bench_libraries import Contender
 from ._bench_problem import Problem
 
@@ -112,6 +113,10 @@ class Numpy:
             Contender("matmul", fresh, names, tuple),
             Contender("matmul, out=", reused, names, tuple, problem.results),
         ]
+
+    def apply_layer(self, problem: LayerProblem) -> list[Contender]:
+        """Products and attention as above."""
+        return numpy_layer(problem)
 
     def multiply(self, case: Gemm) -> list[Contender]:
         """`np.matmul` into a given array."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._bench_cases import Case, Gemm
+from ._bench_layer import LayerProblem
 from ._bench_libraries import Contender
 from ._bench_problem import Problem, Unsupported
 
@@ -54,6 +55,10 @@ class OnnxRuntime:
         if not found:
             problem.require_dense(problem.dtype.itemsize)
         return found
+
+    def apply_layer(self, problem: LayerProblem) -> list[Contender]:
+        """It has no layer with projections."""
+        raise Unsupported("no layer")
 
     def multiply(self, case: Gemm) -> list[Contender]:
         """Left out: the two yardsticks are OpenBLAS' and MKL's products."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ._bench_cases import CASES, Case
+from ._bench_cases import CASES, Gemm
 
 __all__ = ["Effort", "Entry", "Result", "Worker", "race"]
 
@@ -234,7 +234,7 @@ def race(
             prints.append(told.pop("fingerprint"))
             places.append((worker, index, Entry(**told)))
     described = CASES[case]
-    if not isinstance(described, Case):
+    if isinstance(described, Gemm):
         result.flops = 2.0 * described.n**3
     result.entries += [entry for _, _, entry in places]
     _judge([entry for _, _, entry in places], prints, TOLERANCE[described.dtype])

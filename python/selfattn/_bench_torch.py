@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._bench_cases import Gemm
+from ._bench_layer import LayerProblem, torch_layer
 from ._bench_libraries import Contender
 from ._bench_problem import Problem
 
@@ -137,6 +138,10 @@ class Torch:
                 lambda out: (_to_numpy(out),),
             )
         ]
+
+    def apply_layer(self, problem: LayerProblem) -> list[Contender]:
+        """Its layer."""
+        return torch_layer(problem)
 
     def multiply(self, case: Gemm) -> list[Contender]:
         """`torch.mm` into a given tensor."""

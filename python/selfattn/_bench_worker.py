@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _selfattn
-from ._bench_cases import CASES, Case, Gemm
+from ._bench_cases import CASES, Case, Gemm, Layer
+from ._bench_layer import LayerProblem
 from ._bench_libraries import Contender, Library, load_library
 from ._bench_problem import Problem, Unsupported
 
@@ -69,7 +70,7 @@ class _Worker:
         self._contenders = []
         described = CASES[case]
         try:
-            problem = Problem(described) if isinstance(described, Case) else described
+            problem = _make_problem(described)
         except Unsupported as reason:
             return {"refused": dict.fromkeys(self._libraries, str(reason)), "contenders": []}
         found: list[dict[str, Any]] = []
@@ -84,7 +85,7 @@ class _Worker:
             except Exception as error:  # a peer's failure is a result to report
                 refused[name] = f"failed: {error}"
         reply: dict[str, Any] = {"refused": refused, "contenders": found}
-        if isinstance(problem, Problem):
+        if not isinstance(problem, Gemm):
             reply |= {"flops": problem.flops, "bytes": problem.bytes_moved}
         return reply
 
@@ -123,9 +124,17 @@ class _Worker:
         return 2 * _READ_BYTES / best
 
 
-def _enter(library: Library, problem: Problem | Gemm) -> list[Contender]:
+def _make_problem(case: Case | Gemm | Layer) -> Problem | Gemm | LayerProblem:
+    if isinstance(case, Case):
+        return Problem(case)
+    return LayerProblem(case) if isinstance(case, Layer) else case
+
+
+def _enter(library: Library, problem: Problem | Gemm | LayerProblem) -> list[Contender]:
     if isinstance(problem, Problem):
         return library.attend(problem)
+    if isinstance(problem, LayerProblem):
+        return library.apply_layer(problem)
     return library.multiply(problem)
 
 
