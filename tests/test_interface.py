@@ -44,7 +44,7 @@ def test_exports():
         "MultiHeadAttention", "__version__", "attention", "estimate", "get_num_threads",
         "layer_norm", "positional", "reference", "register_threadpoolctl",
         "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
-        "threads", "units",
+        "threads", "units", "view",
     }  # fmt: skip
     assert all(hasattr(selfattn, name) for name in selfattn.__all__)
     assert selfattn.attention is _selfattn.attention

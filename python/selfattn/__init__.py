@@ -11,9 +11,10 @@
 `attention` is the main function, `scaled_dot_product_attention` the same under PyTorch's
 signature. `self_attention` and `MultiHeadAttention` are the layer, projections included;
 `positional` and `layer_norm` are what a Transformer needs beside it, and `estimate` tells what a
-call costs. `reference` has all of them in plain NumPy. `units`, `show_config` and the thread
-functions are about the installation; so are ``python -m selfattn info`` and ``python -m selfattn
-bench``. ``python -m selfattn demo`` shows what attention does.
+call costs. `reference` has all of them in plain NumPy. `view` shows weights as an offline page.
+`units`, `show_config` and the thread functions are about the installation; so are ``python -m
+selfattn info`` and ``python -m selfattn bench``. ``python -m selfattn demo`` shows what attention
+does.
 """
 
 from . import positional, reference
@@ -26,6 +27,7 @@ from ._sdpa import scaled_dot_product_attention
 from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
 from ._threads import on_import as _on_import
 from ._threads import register_threadpoolctl, threads
+from .viewer import view
 
 __all__ = [
     "MultiHeadAttention",
@@ -43,6 +45,7 @@ __all__ = [
     "show_config",
     "threads",
     "units",
+    "view",
 ]
 
 _on_import()

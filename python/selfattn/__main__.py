@@ -11,6 +11,7 @@ usage: python -m selfattn COMMAND
 commands:
   demo    what attention does, in a second: one sentence, one NumPy snippet, one timing
   info    version, CPU, threads and what else a bug report needs
+  view    show weights or statistics from an .npz file in the browser (view --help)
   bench   time selfattn against NumPy and other libraries found (bench --help for options)
 """
 
@@ -39,9 +40,16 @@ def _bench(arguments: list[str]) -> int:
     return _bench.main(arguments)
 
 
+def _view(arguments: list[str]) -> int:
+    from .viewer import _command
+
+    return _command.main(arguments)
+
+
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": _demo,
     "info": _info,
+    "view": _view,
     "bench": _bench,
 }
 
