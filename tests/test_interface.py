@@ -42,9 +42,9 @@ def plain_signature(function):
 def test_exports():
     assert set(selfattn.__all__) == {
         "MultiHeadAttention", "__version__", "attention", "estimate", "get_num_threads",
-        "layer_norm", "positional", "reference", "register_threadpoolctl",
+        "layer_norm", "plot", "positional", "reference", "register_threadpoolctl",
         "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
-        "threads", "units", "view",
+        "threads", "to_bertviz", "to_circuitsvis", "units", "view",
     }  # fmt: skip
     assert all(hasattr(selfattn, name) for name in selfattn.__all__)
     assert selfattn.attention is _selfattn.attention

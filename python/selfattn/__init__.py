@@ -11,13 +11,14 @@
 `attention` is the main function, `scaled_dot_product_attention` the same under PyTorch's
 signature. `self_attention` and `MultiHeadAttention` are the layer, projections included;
 `positional` and `layer_norm` are what a Transformer needs beside it, and `estimate` tells what a
-call costs. `reference` has all of them in plain NumPy. `view` shows weights as an offline page.
-`units`, `show_config` and the thread functions are about the installation; so are ``python -m
-selfattn info`` and ``python -m selfattn bench``. ``python -m selfattn demo`` shows what attention
-does.
+call costs. `reference` has all of them in plain NumPy. `view` shows weights as an offline page,
+`plot` draws them with matplotlib, `to_bertviz` and `to_circuitsvis` hand them on. `units`,
+`show_config` and the thread functions are about the installation; so are ``python -m selfattn
+info`` and ``python -m selfattn bench``. ``python -m selfattn demo`` shows what attention does.
 """
 
-from . import positional, reference
+from . import plot, positional, reference
+from ._bridges import to_bertviz, to_circuitsvis
 from ._config import show_config
 from ._estimate import estimate
 from ._layer import self_attention
@@ -36,6 +37,7 @@ __all__ = [
     "estimate",
     "get_num_threads",
     "layer_norm",
+    "plot",
     "positional",
     "reference",
     "register_threadpoolctl",
@@ -44,6 +46,8 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "threads",
+    "to_bertviz",
+    "to_circuitsvis",
     "units",
     "view",
 ]

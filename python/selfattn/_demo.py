@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._selfattn import __version__, attention, get_num_threads, units
+from ._terminal import heat_map
 
-__all__ = ["SCALE", "SENTENCE", "SIMILARITIES", "main", "weights_of_it"]
+__all__ = ["SCALE", "SENTENCE", "SIMILARITIES", "main", "weights_of_all", "weights_of_it"]
 
 Array = NDArray[Any]
 
@@ -35,16 +36,26 @@ SIMILARITIES = {
 }
 SCALE = 4.0
 
+# For a map of all words: what each word is, and what it looks for. Chosen by hand, to be looked at;
+# in a model both are learnt. A thing, a living one, something done, a state, a word between.
+FEATURES = {
+    "The": ("", "thing"), "animal": ("thing living", "done"), "didn't": ("between", "done"),
+    "cross": ("done", "thing living"), "the": ("", "thing"), "street": ("thing", "done"),
+    "because": ("between", "state done"), "it": ("", "thing living"), "was": ("between", "state"),
+    "too": ("between", "state"), "tired": ("state", "living"),
+}  # fmt: skip
+KINDS = ("thing", "living", "done", "state", "between")
+
 _BAR_WIDTH = 40
 _SNIPPET_TOLERANCE = 1e-12
 _SECONDS_OF_TIMING = 0.4
 
 
 def main(stream: TextIO | None = None) -> None:
-    """Print the three parts of the demo to `stream` (standard output if not given)."""
+    """Print the four parts of the demo to `stream` (standard output if not given)."""
     stream = sys.stdout if stream is None else stream
     print(f"selfattn {__version__} ({units()[0]}, {get_num_threads()} threads)", file=stream)
-    for part in (_sentence(stream), _snippet(), _timing()):
+    for part in (_sentence(stream), _map(stream), _snippet(), _timing()):
         print(f"\n{part}", file=stream)
 
 
@@ -79,6 +90,36 @@ def _sentence(stream: TextIO) -> str:
     return "\n".join(lines)
 
 
+def weights_of_all() -> Array:
+    """Attention's weights between all words of the sentence, by the features chosen for them.
+
+    ALiBi makes words that stand near one another a little more interesting.
+    """
+    is_a, looks_for = (
+        np.array([[kind in pair[part].split() for kind in KINDS] for pair in FEATURES.values()])
+        for part in (0, 1)
+    )
+    _, weights = attention(
+        looks_for, is_a, is_a, scale=2.5, alibi_slopes=[0.15], return_weights=True
+    )
+    result: Array = weights
+    return result
+
+
+def _map(stream: TextIO) -> str:
+    blocks = _can_draw_blocks(stream)
+    lines = [
+        "(b) What does every word look at? Queries down, keys across; features chosen by hand.",
+        "",
+        *heat_map(
+            weights_of_all(), list(FEATURES), blocks=blocks, colours=blocks and _can_colour()
+        ),
+        "",
+        "    selfattn.view(weights, tokens).save('attention.html') shows such maps in a browser.",
+    ]
+    return "\n".join(lines)
+
+
 def _snippet() -> str:
     """Compare the usual unscaled NumPy snippet with the same call in C; they must agree."""
     seed = 0
@@ -100,7 +141,7 @@ def _snippet() -> str:
         )
     code = "scores / scores.sum(axis=1, keepdims=True) @ v"
     lines = [
-        f"(b) A NumPy snippet and the same in C (random numbers of seed {seed})",
+        f"(c) A NumPy snippet and the same in C (random numbers of seed {seed})",
         "    x = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 1]])",
         f"    w_q, w_k, w_v = np.random.default_rng({seed}).random((3, 3, 3))",
         "    q, k, v = x @ w_q, x @ w_k, x @ w_v",
@@ -123,7 +164,7 @@ def _timing() -> str:
     )
     return "\n".join(
         [
-            f"(c) {n:,} tokens of {d} numbers: {n * n:,} dot products, softmax, weighted sum",
+            f"(d) {n:,} tokens of {d} numbers: {n * n:,} dot products, softmax, weighted sum",
             f"    NumPy     {numpy_seconds * 1e3:7.2f} ms",
             f"    selfattn  {our_seconds * 1e3:7.2f} ms   {numpy_seconds / our_seconds:.1f} x",
             "    float32, the best of several runs, each library with its own choice of threads",
