@@ -6,6 +6,10 @@
 /* Up to this many rows read K by dot products; more pay for packing it. */
 enum { MAX_DOT_ROWS = 8 };
 
+/* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay in the
+ * second-level cache. A few rows take each key but once, and gain nothing from more. */
+enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 19 };
+
 /* What a block keeps while it walks over the keys should stay in the second-level cache. */
 enum { MAX_BLOCK_BYTES = 1 << 20 };
 
@@ -22,6 +26,16 @@ static void default_scale(ptrdiff_t d, double *scale, double *low)
     *low = y * ((((1 - product) - product_low) - n * square_low) / 2);
 }
 
+static ptrdiff_t choose_tile_keys(const sa_sizes *z, bool packed_keys)
+{
+    const ptrdiff_t bytes_per_key = (z->d + z->d_v) * (z->dtype == SA_F64 ? 8 : 4);
+    ptrdiff_t keys = packed_keys ? SA_MAX_TILE_KEYS : FEW_TILE_KEYS;
+    while (keys > FEW_TILE_KEYS && bytes_per_key > MAX_TILE_BYTES / keys) {
+        keys /= 2;
+    }
+    return keys;
+}
+
 sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
 {
     const ptrdiff_t group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
@@ -29,6 +43,7 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
     if (!p->has_scale) {
         default_scale(z->d, &scale, &scale_low);
     }
+    const bool packed_keys = z->n_q * group > MAX_DOT_ROWS;
     return (sa_plan){
         .n_q = z->n_q,
         .n_k = z->n_k,
@@ -42,7 +57,8 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
         .has_window = p->has_window,
         .window_left = p->window_left,
         .window_right = p->window_right,
-        .packed_keys = z->n_q * group > MAX_DOT_ROWS,
+        .tile_keys = choose_tile_keys(z, packed_keys),
+        .packed_keys = packed_keys,
     };
 }
 

@@ -13,12 +13,13 @@
 
 #include "../include/selfattn.h"
 
-/* Keys per tile and per chunk. Both decide rounding (a chunk's sums start from zero and are merged
- * in the order of the chunks), so they are constants and not a matter of scheduling. */
-enum { SA_TILE_KEYS = 128, SA_CHUNK_KEYS = 512 };
+/* Keys per chunk, and the most per tile (a chunk is whole tiles). Both decide rounding (a chunk's
+ * sums start from zero and are merged in the order of the chunks), so that they are a matter of
+ * numerics and not of scheduling. */
+enum { SA_CHUNK_KEYS = 512, SA_MAX_TILE_KEYS = SA_CHUNK_KEYS };
 
-/* Rows whose scores stand in scratch at a time (a multiple of every TILE_ROWS: 24 rows of Q and S fit
- * the first-level cache beside a K panel); rows of a block come in steps of SA_BLOCK_ROWS. */
+/* Rows whose scores stand in scratch at a time (a multiple of every TILE_ROWS); rows of a block come
+ * in steps of SA_BLOCK_ROWS. */
 enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 768 };
 
 /* A matrix as the caller laid it out. */
@@ -43,6 +44,7 @@ typedef struct {
     bool causal;
     bool has_window;
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
+    ptrdiff_t tile_keys;               /* keys of a tile: 128, 256 or 512 */
     bool packed_keys; /* scores through packed K panels; else by dot products along d */
     bool keeps_p;     /* forward may write P into the weights' rows and finish them there */
 } sa_plan;

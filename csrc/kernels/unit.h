@@ -10,7 +10,7 @@
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
  *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN
  *   v_abs v_copysign v_reduce_add v_reduce_max
- *   v_sum                            the lanes added in double
+ *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   v_origin(m), v_split(s, c, o, &k), v_scale(p, k)    for 2^(s c - m): the fraction f = s c - n
  *                                    with n the nearest integer, and p 2^(n - m); 0 where that is
  *                                    below the normal range, NaN where k is
@@ -33,6 +33,7 @@
 #endif
 
 #define SA_INLINE inline __attribute__((always_inline))
+#define SA_NOINLINE __attribute__((noinline)) /* a hot loop with registers of its own */
 #define SA_UNROLL _Pragma("GCC unroll 64")
 
 #include SA_SIMD_HEADER
@@ -60,11 +61,13 @@ typedef int32_t real_bits;
 #include "tiles/workspace.h"
 #include "tiles/visible.h"
 #include "tiles/scores.h"
+#include "tiles/sums.h"
 #include "tiles/softmax.h"
 #include "tiles/groups.h"
 #include "tiles/decode.h"
 #include "tiles/keep.h"
 #include "tiles/tile.h"
+#include "tiles/queries.h"
 #include "tiles/forward.h"
 #include "tiles/weights.h"
 #include "tiles/entry.h"

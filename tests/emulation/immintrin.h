@@ -128,6 +128,15 @@ EMU __m512 emu_cvtph_ps(__m256i h)
     memcpy(&r, y, 64);
     return r;
 }
+EMU __m512d emu_cvtps_pd(__m256 a)
+{
+    __m512d r;
+    for (int i = 0; i < 8; i++) {
+        r[i] = (double)a[i];
+    }
+    return r;
+}
+
 EMU __m256i emu_cvtps_ph(__m512 a)
 {
     __m128i x[2] = {_mm256_cvtps_ph(emu_lower_ps(a), _MM_FROUND_TO_NEAREST_INT),
@@ -212,6 +221,7 @@ EMU __m512i emu_cvtepu16_epi32(__m256i h)
 #define _mm512_extractf64x4_pd(a, upper) emu_upper_pd(a)
 #define _mm_test_epi8_mask emu_test_epi8
 #define _mm512_cvtph_ps emu_cvtph_ps
+#define _mm512_cvtps_pd emu_cvtps_pd
 #define _mm512_cvtps_ph(a, how) emu_cvtps_ph(a)
 #define _mm512_cvtepu16_epi32 emu_cvtepu16_epi32
 

@@ -14,7 +14,7 @@
 #define LANES 8
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
-#define EXP_CHAINS 2
+#define EXP_CHAINS 4
 #define MAX_ACCUMULATORS 12
 
 typedef float real;
@@ -47,10 +47,21 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-static SA_INLINE double v_sum(vec a)
+typedef struct {
+    __m256d low, high;
+} wide;
+
+static SA_INLINE wide wide_zero(void) { return (wide){_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+
+static SA_INLINE wide wide_add(wide a, vec x)
 {
-    const __m256d y = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a)),
-                                    _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+    return (wide){_mm256_add_pd(a.low, _mm256_cvtps_pd(_mm256_castps256_ps128(x))),
+                  _mm256_add_pd(a.high, _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)))};
+}
+
+static SA_INLINE double wide_total(wide a)
+{
+    const __m256d y = _mm256_add_pd(a.low, a.high);
     const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
@@ -63,7 +74,7 @@ static SA_INLINE real v_reduce_max(vec a)
 }
 
 /* Adding 1.5 * 2^23 rounds to an integer and leaves it, plus the exponent bias 127, in the low
- * bits of the significand: one addition yields both round(t) - m and the bits of 2^(round(t) - m). */
+ * bits of the significand: one addition yields round(t) - m and the bits of 2^(round(t) - m). */
 #define EXP_MAGIC 12583039.0f
 
 static SA_INLINE vec v_origin(real m) { return _mm256_set1_ps(EXP_MAGIC - m); }

@@ -43,8 +43,6 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-static SA_INLINE double v_sum(vec a) { return v_reduce_add(a); }
-
 static SA_INLINE real v_reduce_max(vec a)
 {
     const __m128d x = _mm_max_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));

@@ -11,7 +11,7 @@
 #define LANES 16
 #define TILE_ROWS 6
 #define TILE_VECTORS 4
-#define EXP_CHAINS 2
+#define EXP_CHAINS 4
 #define MAX_ACCUMULATORS 24
 
 typedef float real;
@@ -46,15 +46,23 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-static SA_INLINE double v_sum(vec a)
+typedef struct {
+    __m512d low, high;
+} wide;
+
+static SA_INLINE wide wide_zero(void) { return (wide){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+
+static SA_INLINE wide wide_add(wide a, vec x)
 {
-    const __m256 low = _mm512_castps512_ps256(a), high = _mm512_extractf32x8_ps(a, 1);
-    const __m256d y = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(low)),
-                                    _mm256_cvtps_pd(_mm256_extractf128_ps(low, 1)));
-    const __m256d z = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(high)),
-                                    _mm256_cvtps_pd(_mm256_extractf128_ps(high, 1)));
-    const __m256d sum = _mm256_add_pd(y, z);
-    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(sum), _mm256_extractf128_pd(sum, 1));
+    return (wide){_mm512_add_pd(a.low, _mm512_cvtps_pd(_mm512_castps512_ps256(x))),
+                  _mm512_add_pd(a.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)))};
+}
+
+static SA_INLINE double wide_total(wide a)
+{
+    const __m512d z = _mm512_add_pd(a.low, a.high);
+    const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(z), _mm512_extractf64x4_pd(z, 1));
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 

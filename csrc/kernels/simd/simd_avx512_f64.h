@@ -11,7 +11,7 @@
 #define LANES 8
 #define TILE_ROWS 6
 #define TILE_VECTORS 4
-#define EXP_CHAINS 2
+#define EXP_CHAINS 4
 #define MAX_ACCUMULATORS 24
 
 typedef double real;
@@ -43,8 +43,6 @@ static SA_INLINE real v_reduce_add(vec a)
     const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
-
-static SA_INLINE double v_sum(vec a) { return v_reduce_add(a); }
 
 static SA_INLINE real v_reduce_max(vec a)
 {

@@ -15,7 +15,7 @@
 #define LANES 4
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
-#define EXP_CHAINS 2
+#define EXP_CHAINS 4
 #define MAX_ACCUMULATORS 8
 
 typedef float real;
@@ -44,9 +44,23 @@ static SA_INLINE void v_transpose(vec r[LANES])
 
 static SA_INLINE real v_reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
-static SA_INLINE double v_sum(vec a)
+typedef struct {
+    double lane[LANES];
+} wide;
+
+static SA_INLINE wide wide_zero(void) { return (wide){{0}}; }
+
+static SA_INLINE wide wide_add(wide a, vec x)
 {
-    return ((double)a[0] + (double)a[2]) + ((double)a[1] + (double)a[3]);
+    for (int i = 0; i < LANES; i++) {
+        a.lane[i] += (double)x[i];
+    }
+    return a;
+}
+
+static SA_INLINE double wide_total(wide a)
+{
+    return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]);
 }
 
 /* A mask need not be aligned, not even to two bytes. */

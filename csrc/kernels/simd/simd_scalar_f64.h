@@ -35,6 +35,4 @@ static SA_INLINE void v_transpose(vec r[LANES])
 }
 
 static SA_INLINE real v_reduce_add(vec a) { return a[0] + a[1]; }
-static SA_INLINE double v_sum(vec a) { return v_reduce_add(a); }
-
 #endif

@@ -25,7 +25,7 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 
 enum { DOT_ROWS = 4, DOT_KEYS = 2 };
 
-/* A lane sums at most this many products before the lanes are added up; see score_depth in tile.h. */
+/* A lane sums at most this many products before the lanes are added up; see tile.h. */
 enum { DOT_DEPTH = 16 * LANES };
 
 /* s[i][j] = q_i . k_j for rows x keys */
@@ -56,7 +56,7 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
         for (int i = 0; i < rows; i++) {
             SA_UNROLL
             for (int j = 0; j < keys; j++) {
-                real *s_ij = s + i * SA_TILE_KEYS + j;
+                real *s_ij = s + i * SCORE_LD + j;
                 *s_ij = (is_first ? 0 : *s_ij) + v_reduce_add(acc[i * keys + j]);
             }
         }
@@ -69,13 +69,13 @@ static void dot_keys(ptrdiff_t rows, int keys, ptrdiff_t d, const real *q, ptrdi
 {
     ptrdiff_t i = 0;
     for (; keys == DOT_KEYS && i + DOT_ROWS <= rows; i += DOT_ROWS) {
-        dot_block(DOT_ROWS, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
+        dot_block(DOT_ROWS, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
     }
     for (; keys == DOT_KEYS && i < rows; i++) {
-        dot_block(1, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
+        dot_block(1, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
     }
     for (; i < rows; i++) {
-        dot_block(1, 1, d, q + i * ldq, ldq, k, ldk, s + i * SA_TILE_KEYS);
+        dot_block(1, 1, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
     }
 }
 
@@ -86,7 +86,7 @@ static void score_dots(const block_work *w, const key_tile *tile, const row_grou
     for (int n = 0; n < n_groups; n++) {
         const row_group *g = &groups[n];
         const real *q = w->q + g->row * w->ldq;
-        real *s = s0 + (g->row - groups[0].row) * SA_TILE_KEYS;
+        real *s = s0 + (g->row - groups[0].row) * SCORE_LD;
         for (ptrdiff_t j = g->first; j < g->last; j += DOT_KEYS) {
             const int keys = g->last - j < DOT_KEYS ? 1 : DOT_KEYS;
             if (n == 0) {

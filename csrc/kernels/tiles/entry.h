@@ -37,7 +37,8 @@ static void partial(const sa_block *block, ptrdiff_t chunk, void *state, void *w
     begin_block(&w, block, workspace, stop);
     pack_queries(&w);
     const row_state st = carve_state(&c, w.n_rows, w.ldo);
-    take_chunk(&w, &st, chunk);
+    clear_state(&st, w.n_rows, w.ldo);
+    take_chunk(&w, &st, chunk, NULL);
 }
 
 static void combine(const sa_block *block, const void *states, ptrdiff_t n_chunks,
@@ -49,7 +50,7 @@ static void combine(const sa_block *block, const void *states, ptrdiff_t n_chunk
     for (ptrdiff_t i = 0; i < n_chunks; i++) {
         carver c = {(char *)(uintptr_t)states + i * state_stride, 0};
         const row_state part = carve_state(&c, w.n_rows, w.ldo);
-        merge_states(&w.total, &part, w.n_rows, w.ldo);
+        merge_states(&w.total, &part, 0, w.n_rows, w.ldo);
     }
     pack_queries(&w);
     if (finish_rows(&w, &w.total) > 0) {

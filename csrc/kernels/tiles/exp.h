@@ -5,7 +5,7 @@
  * m, the running maximum of a row, is an *integer* power of two's exponent. Then n - m is exact, no
  * rounding happens between the score and the exponential, and sums over old tiles are rescaled by
  * exact powers of two. 2^f = 1 + f Q(f), Q the Taylor series in ln 2 with its last coefficients
- * moved (but not the first) for the least maximal error on [-1/2, 1/2] (relative error of the approximation below
+ * moved (but not the first) for the least maximal error on [-1/2, 1/2] (relative error below
  * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh.
  */
 #ifndef SA_EXP_H
@@ -31,11 +31,13 @@ static const float exp2_terms[] = {
     ((real)(SA_UNIT_IS_F64 ? 2.3190468138462996e-17 : -1.9046543e-9)) /* ln 2 - term 0 */
 enum { EXP2_DEGREE = sizeof exp2_terms / sizeof exp2_terms[0] - 1 };
 
-/* Rows of scores are worked on in whole steps, counted from the start of the tile. */
-enum { EXP_STEP = EXP_CHAINS * LANES };
+/* Rows of scores are worked on by steps of twice EXP_CHAINS vectors side by side, counted from the
+ * start of the tile. So many steps are summed before their sum is widened. */
+_Static_assert(EXP_CHAINS == 4, "exp2_shifted adds four");
+enum { EXP_HALF = EXP_CHAINS * LANES, EXP_STEP = 2 * EXP_HALF, SUM_STEPS = 2 };
 
-/* p[i] = the series of Q at f[i] from the term `least` on, divided by f^least. n chains side by side:
- * one alone waits for its own latency. */
+/* p[i] = the series of Q at f[i] from the term `least` on, divided by f^least. n chains side by
+ * side: one alone waits for its own latency. */
 static SA_INLINE void exp2_series(const int n, const int least, const vec *f, vec *p)
 {
     SA_UNROLL
@@ -51,27 +53,27 @@ static SA_INLINE void exp2_series(const int n, const int least, const vec *f, ve
     }
 }
 
-/* The EXP_STEP numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if has_low.
- * 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1 and
- * |m| < 2^21. Adds the results to sum, each chain of vectors for itself. */
-static SA_INLINE void exp2_shifted(real *s, const real *low, const bool has_low, vec c, vec origin,
-                                   vec sum[EXP_CHAINS])
+/* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
+ * has_low. 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1
+ * and |m| < 2^21. n is 1 or EXP_CHAINS; returns the sum of the n vectors. */
+static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low, vec c,
+                                  vec origin)
 {
     vec k[EXP_CHAINS], f[EXP_CHAINS], p[EXP_CHAINS];
     SA_UNROLL
-    for (int i = 0; i < EXP_CHAINS; i++) {
+    for (int i = 0; i < n; i++) {
         f[i] = v_split(v_load(s + i * LANES), c, origin, &k[i]);
         if (has_low) {
             f[i] = v_add(f[i], v_load(low + i * LANES));
         }
     }
-    exp2_series(EXP_CHAINS, 0, f, p);
+    exp2_series(n, 0, f, p);
     SA_UNROLL
-    for (int i = 0; i < EXP_CHAINS; i++) {
+    for (int i = 0; i < n; i++) {
         p[i] = v_scale(v_fma(f[i], p[i], v_set1(1)), k[i]);
         v_store(s + i * LANES, p[i]);
-        sum[i] = v_add(sum[i], p[i]);
     }
+    return n == 1 ? p[0] : v_add(v_add(p[0], p[1]), v_add(p[2], p[3]));
 }
 
 /* tanh(s c / (2 log2 e)), c > 0, as a sum of two numbers:

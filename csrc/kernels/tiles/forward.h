@@ -10,24 +10,6 @@
 #ifndef SA_FORWARD_H
 #define SA_FORWARD_H
 
-static void pack_queries(block_work *w)
-{
-    const sa_head *h = w->head;
-    const ptrdiff_t d = w->plan->d;
-    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
-        const char *src = h->query.data + head_of(w, r) * h->query_head_stride +
-                          query_of(w, r) * h->query.row_stride;
-        real *q = w->q + r * w->ldq;
-        load_row(q, src, h->query.col_stride, h->query.dtype, d);
-        for (ptrdiff_t c = 0; w->plan->scale < 0 && c < d; c++) {
-            q[c] = -q[c];
-        }
-        for (ptrdiff_t c = d; c < w->ldq; c++) {
-            q[c] = 0;
-        }
-    }
-}
-
 static void begin_block(block_work *w, const sa_block *block, void *workspace, sa_stop stop)
 {
     w->head = block->head;
@@ -43,27 +25,30 @@ static void begin_block(block_work *w, const sa_block *block, void *workspace, s
 
 static SA_INLINE bool stopped(const block_work *w) { return w->stop.stop(w->stop.context); }
 
-/* The state of all rows after the keys of one chunk. */
-static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk)
+/* Take the keys of one chunk into st, which holds none so far, and then st into total, unless that
+ * is NULL. st->o is zeros without total, else whatever it was. */
+static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk, const row_state *total)
 {
-    clear_state(st, w->n_rows, w->ldo);
+    memset(w->touched, !total, (size_t)((w->n_rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(bool));
+    clear_sums(st, w->n_rows);
+    const ptrdiff_t step = w->plan->tile_keys;
     ptrdiff_t key = chunk * SA_CHUNK_KEYS, end = key + SA_CHUNK_KEYS;
     end = end < w->last_key ? end : w->last_key;
     if (key < w->first_key) {
-        key = w->first_key / SA_TILE_KEYS * SA_TILE_KEYS;
+        key = w->first_key / step * step;
     }
     /* a tile of few rows is over before a clock was read */
     const bool asks_often = w->n_rows > TILE_ROWS;
     if (!asks_often && stopped(w)) {
         return;
     }
-    for (; key < end && !(asks_often && stopped(w)); key += SA_TILE_KEYS) {
-        take_tile(w, st, key);
+    for (; key < end && !(asks_often && stopped(w)); key += step) {
+        take_tile(w, st, key, key + step < end ? NULL : total);
     }
 }
 
-/* (o + e) / l, or 0 if l is 0: a row that saw nothing. Adding 0 makes every zero a positive one. Returns
- * whether a finite denominator met a sum that is not finite. */
+/* (o + e) / l, or 0 if l is 0: a row that saw nothing. Adding 0 makes every zero a positive one.
+ * Returns whether a finite denominator met a sum that is not finite. */
 static bool divide_row(const block_work *w, real *o, const real *e, double l, real alpha)
 {
     vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
@@ -78,20 +63,21 @@ static bool divide_row(const block_work *w, real *o, const real *e, double l, re
 
 /* m ln 2 + ln l. l is brought near 1, so that ln l is small, and ln 2 is the sum of a part that an
  * exponent multiplies exactly and a rest (constants of fdlibm's e_log.c). */
-static real log_sum_exp(real m, double l)
+static real log_sum_exp(real m, long_sum l)
 {
     const double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
     int exponent;
-    if (l == 0) {
+    if (l.sum == 0) {
         return -(real)INFINITY;
     }
-    frexp(l * 1.4142135623730951, &exponent); /* l / 2^(exponent - 1) in [1 / sqrt 2, sqrt 2) */
-    const double small = log(ldexp(l, 1 - exponent)), n = (double)m + (exponent - 1);
+    frexp(l.sum * 1.4142135623730951, &exponent); /* l / 2^(exponent - 1) in [1 / sqrt 2, sqrt 2) */
+    const double small = log(ldexp(l.sum, 1 - exponent)), n = (double)m + (exponent - 1);
     const double big = n * ln2_high, sum = big + small;
-    return (real)(sum + ((small - (sum - big)) + n * ln2_low));
+    const double rest = l.rest / l.sum; /* NaN or 0 / inf where the sum is not finite */
+    return (real)(sum + ((small - (sum - big)) + n * ln2_low + (rest - rest == 0 ? rest : 0)));
 }
 
-static void store_lse(const block_work *w, ptrdiff_t r, real m, double l)
+static void store_lse(const block_work *w, ptrdiff_t r, real m, long_sum l)
 {
     const sa_head *h = w->head;
     if (h->lse) {
@@ -111,10 +97,10 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
             continue;
         }
         real m, *o = st->o + r * w->ldo;
-        double l;
+        long_sum l;
         const bool saw_any = finish_row(w, st, r, &m, &l);
         w->overflowed[r] =
-            divide_row(w, o, st->e + r * w->ldo, saw_any ? l : 0, power_between(st->m[r], m));
+            divide_row(w, o, st->e + r * w->ldo, saw_any ? l.sum : 0, power_between(st->m[r], m));
         count += w->overflowed[r];
         store_row(h->out.data + head_of(w, r) * h->out_head_stride +
                       query_of(w, r) * h->out.row_stride,
@@ -124,7 +110,7 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         }
         store_lse(w, r, m, l);
         st->m[r] = m;
-        st->l[r] = saw_any ? 1 / l : 0;
+        st->l[r].sum = saw_any ? 1 / l.sum : 0;
     }
     return count;
 }
@@ -136,10 +122,9 @@ static void take_chunks(block_work *w, const row_state *total)
     clear_state(total, w->n_rows, w->ldo);
     for (ptrdiff_t chunk = first; chunk < end; chunk++) {
         if (chunk == first) { /* merging into nothing changes nothing */
-            take_chunk(w, total, chunk);
+            take_chunk(w, total, chunk, NULL);
         } else {
-            take_chunk(w, &w->chunk, chunk);
-            merge_states(total, &w->chunk, w->n_rows, w->ldo);
+            take_chunk(w, &w->chunk, chunk, total);
         }
     }
 }
@@ -148,8 +133,8 @@ static void take_chunks(block_work *w, const row_state *total)
  * happened are computed once more with all p smaller by a power of two. */
 static void take_overflowed_rows(block_work *w)
 {
-    const row_state again = {w->total.o, w->total.e, w->again_l,
-                             w->again_m}; /* weights need m and 1 / l */
+    /* weights need m and 1 / l */
+    const row_state again = {w->total.o, w->total.e, w->again_l, w->again_m};
     w->headroom = 1;
     for (ptrdiff_t n = w->plan->n_k; n > 0; n /= 2) {
         w->headroom++;

@@ -4,24 +4,29 @@
  * where they lie; the accumulators stay in registers. Scores use it with A = Q and B = a packed K
  * panel, the output with A = P and B = V.
  *
- * Every element of C is the sum of two chains of multiply-adds, one over the even and one over the
- * odd steps of depth, both started from zero: half the length, half the rounding that adds up where
- * terms have one sign. Its bits do not depend on the tile that it falls into. `odd` says that the
- * first step is an odd one.
+ * Every element of C is a sum of parts, each one chain of multiply-adds over `part` steps of depth
+ * that starts from zero: short chains keep the rounding small that adds up where terms have one
+ * sign. An element's bits do not depend on the tile that it falls into.
  *
- * Tile shapes: 2 * rows * vectors <= MAX_ACCUMULATORS, so that the accumulators, one row of B and
- * one broadcast fit the register file, and enough chains hide the latency of the multiply-add.
+ * Tile shapes: rows * vectors <= MAX_ACCUMULATORS, so that the accumulators, one row of B and one
+ * broadcast fit the register file, and enough chains hide the latency of the multiply-add.
  */
 #ifndef SA_GEMM_SIMD_H
 #define SA_GEMM_SIMD_H
 
-typedef void gemm_tile(bool odd, ptrdiff_t depth, const real *restrict a, ptrdiff_t lda,
+/* How a depth is cut: the first part has `head` steps, the others `part`, the last what is left. */
+typedef struct {
+    ptrdiff_t depth, head, part;
+} gemm_depth;
+
+typedef void gemm_tile(gemm_depth k, const real *restrict a, ptrdiff_t a_row, ptrdiff_t a_step,
                        const real *restrict b, ptrdiff_t ldb, real *restrict c, ptrdiff_t ldc,
                        const real *beta);
 
-/* acc += a column of A times a row of B */
-static SA_INLINE void gemm_step(const int rows, const int vectors, const real *restrict a,
-                                ptrdiff_t lda, const real *restrict b, vec *acc)
+/* acc += a column of A times a row of B, or, with is_first, acc = that */
+static SA_INLINE void gemm_step(const int rows, const int vectors, const bool is_first,
+                                const real *restrict a, const ptrdiff_t a_row,
+                                const real *restrict b, vec *acc)
 {
     vec b_row[8];
     SA_UNROLL
@@ -30,58 +35,79 @@ static SA_INLINE void gemm_step(const int rows, const int vectors, const real *r
     }
     SA_UNROLL
     for (int i = 0; i < rows; i++) {
-        const vec a_i = v_set1(a[i * lda]);
+        const vec a_i = v_set1(a[i * a_row]);
         SA_UNROLL
         for (int j = 0; j < vectors; j++) {
-            acc[i * vectors + j] = v_fma(a_i, b_row[j], acc[i * vectors + j]);
+            vec *sum = &acc[i * vectors + j];
+            *sum = is_first ? v_mul(a_i, b_row[j]) : v_fma(a_i, b_row[j], *sum);
         }
     }
 }
 
-static SA_INLINE void gemm_tile_body(const int rows, const int vectors, bool odd, ptrdiff_t depth,
-                                     const real *restrict a,          /* [rows, depth] */
-                                     ptrdiff_t lda,                   /* */
-                                     const real *restrict b,          /* [depth, vectors] */
-                                     ptrdiff_t ldb, real *restrict c, /* [rows, vectors] */
-                                     ptrdiff_t ldc, const real *beta) /* [rows] or NULL */
+/* acc = A B over `depth` >= 1 steps */
+static SA_INLINE void gemm_part(const int rows, const int vectors, ptrdiff_t depth,
+                                const real *restrict a, const ptrdiff_t a_row,
+                                const ptrdiff_t a_step, const real *restrict b, ptrdiff_t ldb,
+                                vec *acc)
 {
-    vec even_acc[MAX_ACCUMULATORS / 2], odd_acc[MAX_ACCUMULATORS / 2];
-    SA_UNROLL
-    for (int i = 0; i < rows * vectors; i++) {
-        even_acc[i] = odd_acc[i] = v_zero();
+    gemm_step(rows, vectors, true, a, a_row, b, acc);
+    for (ptrdiff_t k = 1; k < depth; k++) {
+        gemm_step(rows, vectors, false, a + k * a_step, a_row, b + k * ldb, acc);
     }
-    ptrdiff_t k = 0;
-    if (odd) {
-        gemm_step(rows, vectors, a, lda, b, odd_acc);
-        k = 1;
-    }
-    for (; k + 2 <= depth; k += 2) {
-        gemm_step(rows, vectors, a + k, lda, b + k * ldb, even_acc);
-        gemm_step(rows, vectors, a + k + 1, lda, b + (k + 1) * ldb, odd_acc);
-    }
-    if (k < depth) {
-        gemm_step(rows, vectors, a + k, lda, b + k * ldb, even_acc);
-    }
+}
+
+/* What becomes of C as sums are stored */
+typedef enum { GEMM_REPLACE, GEMM_SCALE, GEMM_ADD } gemm_update;
+
+static SA_INLINE void gemm_store(const int rows, const int vectors, const gemm_update update,
+                                 const vec *acc, real *restrict c, ptrdiff_t ldc, const real *beta)
+{
     SA_UNROLL
     for (int i = 0; i < rows; i++) {
         SA_UNROLL
         for (int j = 0; j < vectors; j++) {
             real *c_ij = c + i * ldc + j * LANES;
-            vec sum = v_add(even_acc[i * vectors + j], odd_acc[i * vectors + j]);
-            if (beta) {
+            vec sum = acc[i * vectors + j];
+            if (update == GEMM_SCALE) {
                 sum = v_fma(v_load(c_ij), v_set1(beta[i]), sum);
+            } else if (update == GEMM_ADD) {
+                sum = v_add(v_load(c_ij), sum);
             }
             v_store(c_ij, sum);
         }
     }
 }
 
-#define GEMM_TILE(rows, vectors)                                                              \
-    static void gemm_##rows##x##vectors(bool odd, ptrdiff_t depth, const real *restrict a,    \
-                                        ptrdiff_t lda, const real *restrict b, ptrdiff_t ldb, \
-                                        real *restrict c, ptrdiff_t ldc, const real *beta)    \
-    {                                                                                         \
-        gemm_tile_body(rows, vectors, odd, depth, a, lda, b, ldb, c, ldc, beta);              \
+static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_depth k,
+                                     const real *restrict a, /* [rows, depth] */
+                                     const ptrdiff_t a_row, const ptrdiff_t a_step,
+                                     const real *restrict b,          /* [depth, vectors] */
+                                     ptrdiff_t ldb, real *restrict c, /* [rows, vectors] */
+                                     ptrdiff_t ldc, const real *beta) /* [rows] or NULL */
+{
+    ptrdiff_t begin = 0, end = k.head;
+    do {
+        vec acc[MAX_ACCUMULATORS];
+        gemm_part(rows, vectors, end - begin, a + begin * a_step, a_row, a_step, b + begin * ldb,
+                  ldb, acc);
+        if (begin > 0) {
+            gemm_store(rows, vectors, GEMM_ADD, acc, c, ldc, NULL);
+        } else if (beta) {
+            gemm_store(rows, vectors, GEMM_SCALE, acc, c, ldc, beta);
+        } else {
+            gemm_store(rows, vectors, GEMM_REPLACE, acc, c, ldc, NULL);
+        }
+        begin = end;
+        end = end + k.part < k.depth ? end + k.part : k.depth;
+    } while (begin < k.depth);
+}
+
+#define GEMM_TILE(rows, vectors)                                                                 \
+    static void gemm_##rows##x##vectors(gemm_depth k, const real *restrict a, ptrdiff_t a_row,   \
+                                        ptrdiff_t a_step, const real *restrict b, ptrdiff_t ldb, \
+                                        real *restrict c, ptrdiff_t ldc, const real *beta)       \
+    {                                                                                            \
+        gemm_tile_body(rows, vectors, k, a, a_row, a_step, b, ldb, c, ldc, beta);                \
     }
 
 GEMM_TILE(1, 1)
@@ -89,37 +115,46 @@ GEMM_TILE(1, 2)
 GEMM_TILE(1, 4)
 GEMM_TILE(2, 1)
 GEMM_TILE(2, 2)
-#if MAX_ACCUMULATORS >= 12
+GEMM_TILE(2, 4)
 GEMM_TILE(3, 1)
 GEMM_TILE(3, 2)
+GEMM_TILE(4, 1)
+GEMM_TILE(4, 2)
+#if MAX_ACCUMULATORS >= 12
+GEMM_TILE(5, 1)
+GEMM_TILE(5, 2)
+GEMM_TILE(6, 1)
+GEMM_TILE(6, 2)
 #endif
 #if MAX_ACCUMULATORS >= 24
 GEMM_TILE(1, 8)
-GEMM_TILE(2, 4)
+GEMM_TILE(2, 8)
 GEMM_TILE(3, 4)
+GEMM_TILE(4, 4)
+GEMM_TILE(5, 4)
+GEMM_TILE(6, 4)
 #endif
 
 /* [rows - 1][log2 vectors], NULL from the first that does not fit the registers */
 static gemm_tile *const gemm_tiles[][4] = {
 #if MAX_ACCUMULATORS >= 24
-    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8},
-    {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
-    {gemm_3x1, gemm_3x2, gemm_3x4, NULL},
-#elif MAX_ACCUMULATORS >= 12
-    {gemm_1x1, gemm_1x2, gemm_1x4, NULL},
-    {gemm_2x1, gemm_2x2, NULL, NULL},
-    {gemm_3x1, gemm_3x2, NULL, NULL},
+    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8}, {gemm_2x1, gemm_2x2, gemm_2x4, gemm_2x8},
+    {gemm_3x1, gemm_3x2, gemm_3x4, NULL},     {gemm_4x1, gemm_4x2, gemm_4x4, NULL},
+    {gemm_5x1, gemm_5x2, gemm_5x4, NULL},     {gemm_6x1, gemm_6x2, gemm_6x4, NULL},
 #else
-    {gemm_1x1, gemm_1x2, gemm_1x4, NULL},
-    {gemm_2x1, gemm_2x2, NULL, NULL},
+    {gemm_1x1, gemm_1x2, gemm_1x4, NULL}, {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
+    {gemm_3x1, gemm_3x2, NULL, NULL},     {gemm_4x1, gemm_4x2, NULL, NULL},
+#if MAX_ACCUMULATORS >= 12
+    {gemm_5x1, gemm_5x2, NULL, NULL},     {gemm_6x1, gemm_6x2, NULL, NULL},
+#endif
 #endif
 };
 
-enum { MOST_ROWS = sizeof gemm_tiles / sizeof gemm_tiles[0] };
+_Static_assert(sizeof gemm_tiles / sizeof gemm_tiles[0] == TILE_ROWS, "a tile for each height");
 
-/* C [rows, n], rows <= MOST_ROWS, n a multiple of LANES, by tiles as wide as they come. */
-static void gemm_few_rows(int rows, ptrdiff_t n, bool odd, ptrdiff_t depth, const real *a,
-                          ptrdiff_t lda, const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc,
+/* C [rows, n], rows <= TILE_ROWS, n a multiple of LANES, by tiles as wide as they come. */
+static void gemm_few_rows(int rows, ptrdiff_t n, gemm_depth k, const real *a, ptrdiff_t a_row,
+                          ptrdiff_t a_step, const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc,
                           const real *beta)
 {
     gemm_tile *const *tiles = gemm_tiles[rows - 1];
@@ -128,28 +163,28 @@ static void gemm_few_rows(int rows, ptrdiff_t n, bool odd, ptrdiff_t depth, cons
         while (!tiles[width] || ((ptrdiff_t)LANES << width) > n - j) {
             width--;
         }
-        tiles[width](odd, depth, a, lda, b + j, ldb, c + j, ldc, beta);
+        tiles[width](k, a, a_row, a_step, b + j, ldb, c + j, ldc, beta);
         j += (ptrdiff_t)LANES << width;
     }
 }
 
 /* C [rows, n]; the full tile, where the time goes, is in line. */
-static SA_INLINE void gemm_rows(ptrdiff_t rows, ptrdiff_t n, bool odd, ptrdiff_t depth,
-                                const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, real *c,
-                                ptrdiff_t ldc, const real *beta)
+static SA_INLINE void gemm_rows(ptrdiff_t rows, ptrdiff_t n, gemm_depth k, const real *a,
+                                ptrdiff_t a_row, ptrdiff_t a_step, const real *b, ptrdiff_t ldb,
+                                real *c, ptrdiff_t ldc, const real *beta)
 {
     enum { WIDTH = TILE_VECTORS * LANES };
-    for (ptrdiff_t i = 0; i < rows; i += MOST_ROWS) {
-        const real *a_i = a + i * lda, *beta_i = beta ? beta + i : NULL;
-        const int some = rows - i < MOST_ROWS ? (int)(rows - i) : MOST_ROWS;
+    for (ptrdiff_t i = 0; i < rows; i += TILE_ROWS) {
+        const real *a_i = a + i * a_row, *beta_i = beta ? beta + i : NULL;
+        const int some = rows - i < TILE_ROWS ? (int)(rows - i) : TILE_ROWS;
         real *c_i = c + i * ldc;
         ptrdiff_t j = 0;
-        for (; some == MOST_ROWS && j + WIDTH <= n; j += WIDTH) {
-            gemm_tile_body(MOST_ROWS, TILE_VECTORS, odd, depth, a_i, lda, b + j, ldb, c_i + j, ldc,
+        for (; some == TILE_ROWS && j + WIDTH <= n; j += WIDTH) {
+            gemm_tile_body(TILE_ROWS, TILE_VECTORS, k, a_i, a_row, a_step, b + j, ldb, c_i + j, ldc,
                            beta_i);
         }
         if (j < n) {
-            gemm_few_rows(some, n - j, odd, depth, a_i, lda, b + j, ldb, c_i + j, ldc, beta_i);
+            gemm_few_rows(some, n - j, k, a_i, a_row, a_step, b + j, ldb, c_i + j, ldc, beta_i);
         }
     }
 }

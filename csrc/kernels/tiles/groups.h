@@ -32,7 +32,7 @@ typedef struct {
 static key_tile tile_at(const block_work *w, ptrdiff_t key)
 {
     const ptrdiff_t left = w->plan->n_k - key, valid = w->head->n_keys - key;
-    const ptrdiff_t n = left < SA_TILE_KEYS ? left : SA_TILE_KEYS;
+    const ptrdiff_t n = left < w->plan->tile_keys ? left : w->plan->tile_keys;
     return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n)};
 }
 

@@ -12,7 +12,7 @@
 
 static ptrdiff_t count_tiles(const block_work *w)
 {
-    return (w->plan->n_k + SA_TILE_KEYS - 1) / SA_TILE_KEYS;
+    return (w->plan->n_k + w->plan->tile_keys - 1) / w->plan->tile_keys;
 }
 
 static real *weights_row(const block_work *w, ptrdiff_t r)
@@ -45,13 +45,13 @@ static void keep_row(real *restrict dst, const real *restrict s, ptrdiff_t begin
 static void keep_groups(block_work *w, const key_tile *tile, const row_group *groups, int n_groups,
                         const row_state *st)
 {
-    const ptrdiff_t tiles = count_tiles(w), index = tile->key / SA_TILE_KEYS;
+    const ptrdiff_t tiles = count_tiles(w), index = tile->key / w->plan->tile_keys;
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         for (ptrdiff_t r = g->row; r < g->row + g->rows; r++) {
-            const real *s = w->s + (r - groups[0].row) * SA_TILE_KEYS;
+            const real *s = w->s + (r - groups[0].row) * SCORE_LD;
             keep_row(weights_row(w, r) + tile->key, s, g->first / EXP_STEP * EXP_STEP,
-                     round_up(g->last, EXP_STEP), tile->n);
+                     round_up(g->last, LANES), tile->n);
             w->tile_m[r * tiles + index] = st->m[r];
         }
     }
@@ -75,10 +75,10 @@ static void finish_kept(block_work *w)
     const ptrdiff_t tiles = count_tiles(w);
     for (ptrdiff_t r = 0; r < w->n_rows; r++) {
         real *row = weights_row(w, r);
-        const real inverse = (real)w->total.l[r], m = w->total.m[r];
+        const real inverse = (real)w->total.l[r].sum, m = w->total.m[r];
         for (ptrdiff_t i = 0; i < tiles; i++) {
-            const ptrdiff_t key = i * SA_TILE_KEYS, left = w->plan->n_k - key;
-            const ptrdiff_t n = left < SA_TILE_KEYS ? left : SA_TILE_KEYS;
+            const ptrdiff_t key = i * w->plan->tile_keys, left = w->plan->n_k - key;
+            const ptrdiff_t n = left < w->plan->tile_keys ? left : w->plan->tile_keys;
             const real m_tile = w->tile_m[r * tiles + i];
             if (inverse != inverse) {
                 spread_nan(w, r, key, n, row + key);

@@ -15,7 +15,7 @@
 #ifndef SA_LINEAR_H
 #define SA_LINEAR_H
 
-enum { LINEAR_PART = 64, STRIP_DEPTH = 256, LINEAR_CHUNK = 1024 };
+enum { LINEAR_PART = 32, STRIP_DEPTH = 256, LINEAR_CHUNK = 1024 };
 
 typedef struct {
     const sa_linear_plan *plan;
@@ -136,14 +136,12 @@ static void pack_strip(const linear_work *w, ptrdiff_t first, ptrdiff_t depth, p
 static void multiply_panel(const linear_work *w, ptrdiff_t first, ptrdiff_t depth, const real *b,
                            real *sum, bool adds)
 {
+    static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    const gemm_depth k = {depth, depth < LINEAR_PART ? depth : LINEAR_PART, LINEAR_PART};
     for (ptrdiff_t r = 0; r < w->block->rows; r += TILE_ROWS) {
         const ptrdiff_t left = w->block->rows - r, rows = left < TILE_ROWS ? left : TILE_ROWS;
         const real *x = w->x + r * w->ldx + first;
-        for (ptrdiff_t k = 0; k < depth; k += LINEAR_PART) {
-            const ptrdiff_t part = depth - k < LINEAR_PART ? depth - k : LINEAR_PART;
-            gemm_rows(rows, NR, false, part, x + k, w->ldx, b + k * NR, NR, sum + r * NR, NR,
-                      adds || k > 0 ? ones : NULL);
-        }
+        gemm_rows(rows, NR, k, x, w->ldx, 1, b, NR, sum + r * NR, NR, adds ? ones : NULL);
     }
 }
 

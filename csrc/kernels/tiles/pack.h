@@ -8,6 +8,8 @@
 #ifndef SA_PACK_H
 #define SA_PACK_H
 
+#define REAL_DTYPE (SA_UNIT_IS_F64 ? SA_F64 : SA_F32)
+
 enum { NR = TILE_VECTORS * LANES }; /* keys of a panel */
 
 static SA_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
@@ -129,8 +131,8 @@ static void store_row(char *dst, ptrdiff_t stride, sa_dtype t, const real *restr
     }
 }
 
-/* Ask for rows [first, first + n) of a matrix. A tile is read by columns of vectors, which hardware
- * does not foresee; asked for while other work is done, it arrives as one stream. */
+/* Ask for rows [first, first + n) of a matrix. Rows are read by columns of vectors, or a good while
+ * later, which hardware does not foresee. */
 static SA_INLINE void prefetch_rows(const sa_matrix *m, ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
 {
     const ptrdiff_t bytes = d * dtype_size(m->dtype);
@@ -139,7 +141,7 @@ static SA_INLINE void prefetch_rows(const sa_matrix *m, ptrdiff_t first, ptrdiff
     }
     for (ptrdiff_t j = first; j < first + n; j++) {
         for (ptrdiff_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(m->data + j * m->row_stride + at, 0, 2);
+            __builtin_prefetch(m->data + j * m->row_stride + at, 0, 3);
         }
     }
 }
@@ -156,24 +158,26 @@ static void pack_rows(real *restrict dst, ptrdiff_t ld, const sa_matrix *m, ptrd
     }
 }
 
+/* width <= LANES elements of a row, then zeros */
+static SA_INLINE vec load_some(const char *p, ptrdiff_t stride, sa_dtype t, ptrdiff_t width)
+{
+    if (width == LANES && is_contiguous(stride, t)) {
+        return load_lanes(p, t);
+    }
+    real some[LANES] = {0};
+    for (ptrdiff_t c = 0; c < width; c++) {
+        some[c] = load_one(p + c * stride, t);
+    }
+    return v_load(some);
+}
+
 /* Columns [c, c + width) of up to LANES rows, the rest zero, transposed into dst [width][NR]. */
 static SA_INLINE void pack_block(real *restrict dst, const char *src, ptrdiff_t row_stride,
                                  ptrdiff_t col_stride, sa_dtype t, ptrdiff_t rows, ptrdiff_t width)
 {
     vec x[LANES];
     for (ptrdiff_t i = 0; i < LANES; i++) {
-        const char *p = src + i * row_stride;
-        if (i >= rows) {
-            x[i] = v_zero();
-        } else if (width == LANES && is_contiguous(col_stride, t)) {
-            x[i] = load_lanes(p, t);
-        } else {
-            real some[LANES] = {0};
-            for (ptrdiff_t c = 0; c < width; c++) {
-                some[c] = load_one(p + c * col_stride, t);
-            }
-            x[i] = v_load(some);
-        }
+        x[i] = i < rows ? load_some(src + i * row_stride, col_stride, t, width) : v_zero();
     }
     v_transpose(x);
     for (ptrdiff_t c = 0; c < width; c++) {
@@ -181,16 +185,16 @@ static SA_INLINE void pack_block(real *restrict dst, const char *src, ptrdiff_t 
     }
 }
 
-/* Keys [first, first + n), zeros up to a multiple of NR. */
-static void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first, ptrdiff_t n,
-                        ptrdiff_t d)
+static SA_INLINE void pack_panels_of(real *restrict dst, const sa_matrix *m, const sa_dtype t,
+                                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
 {
-    const sa_dtype t = m->dtype;
     for (ptrdiff_t j = 0; j < round_up(n, NR); j += LANES) {
         real *panel = dst + j / NR * NR * d + j % NR;
         const char *src = m->data + (first + j) * m->row_stride;
         const ptrdiff_t rows = n - j < LANES ? n - j : LANES;
+        const ptrdiff_t left = n - j - 2 * LANES;
         ptrdiff_t c = 0;
+        prefetch_rows(m, first + j + 2 * LANES, left < LANES ? left : LANES, d);
         if (rows == LANES && is_contiguous(m->col_stride, t)) {
             for (; c + LANES <= d; c += LANES) {
                 pack_block(panel + c * NR, src + c * dtype_size(t), m->row_stride, dtype_size(t), t,
@@ -201,6 +205,17 @@ static void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first,
             pack_block(panel + c * NR, src + c * m->col_stride, m->row_stride, m->col_stride, t,
                        rows, d - c < LANES ? d - c : LANES);
         }
+    }
+}
+
+/* Keys [first, first + n), zeros up to a multiple of NR. The compiler knows the compute type. */
+static SA_NOINLINE void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first,
+                                    ptrdiff_t n, ptrdiff_t d)
+{
+    if (m->dtype == REAL_DTYPE) {
+        pack_panels_of(dst, m, REAL_DTYPE, first, n, d);
+    } else {
+        pack_panels_of(dst, m, m->dtype, first, n, d);
     }
 }
 

@@ -8,7 +8,8 @@ static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, con
 {
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
         const ptrdiff_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
-        gemm_rows(rows, n, false, k, (const real *)a + i * k, k, b, n, (real *)c + i * n, n, NULL);
+        gemm_rows(rows, n, (gemm_depth){k, k, k}, (const real *)a + i * k, k, 1, b, n,
+                  (real *)c + i * n, n, NULL);
     }
 }
 
@@ -16,10 +17,9 @@ static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, con
 static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        real x[EXP_STEP] = {0};
-        vec sum[EXP_CHAINS] = {v_zero()};
+        real x[LANES];
         v_store(x, v_load((const real *)t + i));
-        exp2_shifted(x, x, false, v_set1(1), v_origin((real)m), sum);
+        exp2_shifted(1, x, NULL, false, v_set1(1), v_origin((real)m));
         v_store((real *)p + i, v_load(x));
     }
 }

@@ -4,24 +4,22 @@
  *
  * Without any term t = c (q.k) is left to the exponential, which has the factor for nothing. With
  * terms t is kept as a sum of two numbers: t may be far from 0 where q.k is not, and rounding it
- * would cost exp(t) the bits that the error bound of weights promises. Two-sum: Knuth, TAOCP vol. 2, 4.2.2.
+ * would cost exp(t) the bits that the error bound of weights promises. Two-sum: Knuth, TAOCP vol. 2,
+ * 4.2.2.
  */
 #ifndef SA_SCORES_H
 #define SA_SCORES_H
 
-/* log2(e) - (real)log2(e) */
-#if SA_UNIT_IS_F64
-#define LOG2E_LOW 2.03552737409310331e-17
-#else
-#define LOG2E_LOW 1.92596299112661e-8f
-#endif
+/* log2(e) less its rounding to double, and to the compute type */
+#define LOG2E_REST 2.03552737409310331e-17
+#define LOG2E_LOW ((real)(SA_UNIT_IS_F64 ? LOG2E_REST : LOG2E - (double)(float)LOG2E))
 
 /* |scale| log2(e), rounded once but for what *low gets */
 static double scaled_log2e(const sa_plan *plan, double *low)
 {
     const double scale = fabs(plan->scale), product = scale * LOG2E;
     const double rest = (plan->scale < 0 ? -plan->scale_low : plan->scale_low) * LOG2E;
-    const double all = fma(scale, LOG2E, -product) + scale * 2.03552737409310331e-17 + rest;
+    const double all = fma(scale, LOG2E, -product) + scale * LOG2E_REST + rest;
     const double sum = product + all;
     *low = all - (sum - product);
     return sum;
@@ -38,7 +36,7 @@ static void find_softcap(block_work *w)
     }
     w->cap_slope = (real)(2 * LOG2E * (scale / softcap));
     double low;
-    const double slope = (double)w->cap_slope, log2e_low = 2.03552737409310331e-17;
+    const double slope = (double)w->cap_slope, log2e_low = LOG2E_REST;
     const double c = scaled_log2e(w->plan, &low), high = 2 * LOG2E * c;
     const double rest = fma(2 * LOG2E, c, -high) + 2 * log2e_low * c + 2 * LOG2E * low;
     const double cap = high / slope, cap_low = (fma(-cap, slope, high) + rest) / slope;
@@ -162,8 +160,8 @@ static SA_INLINE void hide(real *s, ptrdiff_t begin, ptrdiff_t end)
 }
 
 /* Turn the products s[begin, end) of row r with keys key + j into t = w->factor (s + low), -inf
- * where hidden; low only if w->has_terms. begin and end are multiples of EXP_STEP around [first, last),
- * the keys that intervals let the row see; seen says what the mask leaves of those. */
+ * where hidden; low only if w->has_terms. [begin, end) are whole vectors around [first, last), the
+ * keys that intervals let the row see; seen says what the mask leaves of those. */
 static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *low,
                        ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last, sight seen)
 {
@@ -192,7 +190,7 @@ static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real 
         add_split(s, low, w->term, w->term_low, begin, end);
     }
     if (seen == SEE_SOME) {
-        uint8_t bytes[SA_TILE_KEYS] = {0};
+        uint8_t bytes[SA_MAX_TILE_KEYS] = {0};
         mask_bytes(w, r, key + first, last - first, bytes + first);
         for (ptrdiff_t j = begin; j < end; j += LANES) {
             v_store(s + j, v_keep(v_load(s + j), bytes + j));

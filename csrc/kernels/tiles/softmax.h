@@ -31,11 +31,15 @@ static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
     for (int i = 0; i < EXP_CHAINS; i++) {
         most[i] = v_set1(-(real)INFINITY);
     }
-    for (ptrdiff_t j = begin; j < end; j += EXP_STEP) {
+    ptrdiff_t j = begin;
+    for (; j + EXP_HALF <= end; j += EXP_HALF) {
         SA_UNROLL
         for (int i = 0; i < EXP_CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
             most[i] = v_max(v_load(s + j + i * LANES), most[i]);
         }
+    }
+    for (; j < end; j += LANES) {
+        most[0] = v_max(v_load(s + j), most[0]);
     }
     SA_UNROLL
     for (int i = 1; i < EXP_CHAINS; i++) {
@@ -44,25 +48,47 @@ static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
     return v_reduce_max(most[0]);
 }
 
-/* s = 2^(c s + low - m) over [begin, end); returns their sum. */
-static SA_INLINE double exp_row(real *s, const real *low, const bool has_low, real c, real m,
-                                ptrdiff_t begin, ptrdiff_t end)
+/* n <= EXP_STEP numbers from s on; those that are missing at the end count as zeros and leave the
+ * sum's bits as they are. */
+static SA_INLINE vec exp_rest(real *s, const real *low, const bool has_low, vec factor, vec origin,
+                              ptrdiff_t n)
 {
+    vec pair[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const vec p = exp2_shifted(1, s + j, low + j, has_low, factor, origin);
+        pair[j / (2 * LANES)] = v_add(pair[j / (2 * LANES)], p);
+    }
+    return v_add(v_add(pair[0], pair[1]), v_add(pair[2], pair[3]));
+}
+
+static SA_INLINE vec exp_step(real *s, const real *low, const bool has_low, vec factor, vec origin)
+{
+    const vec a = exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
+    return v_add(a,
+                 exp2_shifted(EXP_CHAINS, s + EXP_HALF, low + EXP_HALF, has_low, factor, origin));
+}
+
+/* s = 2^(c s + low - m) over [begin, end), begin a multiple of EXP_STEP; returns their sum, of
+ * which short stretches, counted from the start of the tile, are added in the compute type. */
+static SA_INLINE long_sum exp_row(real *s, const real *low, const bool has_low, real c, real m,
+                                  ptrdiff_t begin, ptrdiff_t end)
+{
+    enum { STRETCH = SUM_STEPS * EXP_STEP };
     const vec factor = v_set1(c), origin = v_origin(m);
-    vec sum[EXP_CHAINS];
-    SA_UNROLL
-    for (int i = 0; i < EXP_CHAINS; i++) {
-        sum[i] = v_zero();
+    wide sum = wide_zero();
+    for (ptrdiff_t j = begin; j < end;) {
+        const ptrdiff_t to = (j / STRETCH + 1) * STRETCH, stop = to < end ? to : end;
+        vec part = v_zero();
+        for (; j + EXP_STEP <= stop; j += EXP_STEP) {
+            part = v_add(part, exp_step(s + j, low + j, has_low, factor, origin));
+        }
+        if (j < stop) {
+            part = v_add(part, exp_rest(s + j, low + j, has_low, factor, origin, stop - j));
+            j = stop;
+        }
+        sum = wide_add(sum, part);
     }
-    for (ptrdiff_t j = begin; j < end; j += EXP_STEP) {
-        exp2_shifted(s + j, low + j, has_low, factor, origin, sum);
-    }
-    double all = v_sum(sum[0]);
-    SA_UNROLL
-    for (int i = 1; i < EXP_CHAINS; i++) {
-        all += v_sum(sum[i]);
-    }
-    return all;
+    return wide_sum(sum);
 }
 
 /* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
@@ -70,8 +96,8 @@ static SA_INLINE double exp_row(real *s, const real *low, const bool has_low, re
 #define MAX_ORIGIN 2097152              /* 2^21 */
 #define ABSORBING 1152921504606846976.0 /* 2^60 */
 
-static double exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrdiff_t begin,
-                          ptrdiff_t end)
+static SA_NOINLINE long_sum exp_far_row(real *s, const real *low, const bool has_low, real c,
+                                        real m, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j++) {
         real t = s[j] * c - m;
@@ -80,19 +106,44 @@ static double exp_far_row(real *s, real *low, bool has_low, real c, real m, ptrd
         }
         s[j] = t;
     }
-    return exp_row(s, low, false, 1, 0, begin, end);
+    return exp_row(s, s, false, 1, 0, begin, end);
 }
 
-/* s = 2^(t - m); returns their sum. t < m + 1. */
-static SA_INLINE double weigh_row(const block_work *w, real *s, real *low, real m, ptrdiff_t begin,
-                                  ptrdiff_t end)
+/* For each of n rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. */
+static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, real c, const real *m,
+                               long_sum *l, ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    const real origin = m == -(real)INFINITY ? 0 : m;
-    if (!(fabs((double)origin) < MAX_ORIGIN)) {
-        return exp_far_row(s, low, w->has_terms, w->factor, origin, begin, end);
+    for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
+        const real origin = m[i] == -(real)INFINITY ? 0 : m[i];
+        if (fabs((double)origin) < MAX_ORIGIN) {
+            l[i] = exp_row(s, low, has_low, c, origin, begin, end);
+        } else {
+            l[i] = exp_far_row(s, low, has_low, c, origin, begin, end);
+        }
     }
-    return w->has_terms ? exp_row(s, low, true, w->factor, origin, begin, end)
-                        : exp_row(s, low, false, w->factor, origin, begin, end);
+}
+
+static SA_NOINLINE void exp_plain_rows(real *s, real c, const real *m, long_sum *l, ptrdiff_t n,
+                                       ptrdiff_t begin, ptrdiff_t end)
+{
+    exp_rows(s, s, false, c, m, l, n, begin, end);
+}
+
+static SA_NOINLINE void exp_split_rows(real *s, const real *low, real c, const real *m, long_sum *l,
+                                       ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
+{
+    exp_rows(s, low, true, c, m, l, n, begin, end);
+}
+
+/* Logits of n <= TILE_ROWS rows become 2^(t - m), l their sums; w->low belongs to them. */
+static void weigh_rows(const block_work *w, real *s, const real *m, long_sum *l, ptrdiff_t n,
+                       ptrdiff_t begin, ptrdiff_t end)
+{
+    if (w->has_terms) {
+        exp_split_rows(s, w->low, w->factor, m, l, n, begin, end);
+    } else {
+        exp_plain_rows(s, w->factor, m, l, n, begin, end);
+    }
 }
 
 /* The new maximum of a row that takes in s, and in *alpha the factor from the old one to it. */
@@ -116,38 +167,40 @@ static SA_INLINE void merge_row(real *o, real *e, const real *part, real a, real
     }
 }
 
-/* total += part, row by row. However many chunks there are, o loses no more than to one of them. */
-static void merge_states(const row_state *total, const row_state *part, ptrdiff_t rows,
-                         ptrdiff_t ldo)
+/* total += part for rows [row, row + rows). However many chunks there are, o loses no more than to
+ * one of them. */
+static void merge_states(const row_state *total, const row_state *part, ptrdiff_t row,
+                         ptrdiff_t rows, ptrdiff_t ldo)
 {
-    for (ptrdiff_t r = 0; r < rows; r++) {
+    for (ptrdiff_t r = row; r < row + rows; r++) {
         const real m_total = total->m[r], m_part = part->m[r];
         const real m = m_part > m_total ? m_part : m_total;
         const real a = power_between(m_total, m), b = power_between(m_part, m);
         merge_row(total->o + r * ldo, total->e + r * ldo, part->o + r * ldo, a, b, ldo);
-        total->l[r] = total->l[r] * (double)a + part->l[r] * (double)b;
+        add_long(&total->l[r], (double)a, (double)b, part->l[r]);
         total->m[r] = m;
     }
 }
 
 /* Join the sink's logit, and leave the row's maximum and denominator. Returns whether any visible
  * score was above -inf. */
-static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, double *l)
+static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, long_sum *l)
 {
     const sa_head *h = w->head;
     *m = st->m[r];
     *l = st->l[r];
-    const bool saw_any = *l != 0;
+    const bool saw_any = l->sum != 0;
     double sink = -(double)INFINITY;
     if (h->sinks) {
         memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
     }
     if (sink > -(double)INFINITY) {
         const double n = floor(sink * LOG2E);
-        /* sink log2(e) - n, from log2(e) = 1.4426950408889634 + 2.0355e-17 */
-        const double f = fma(sink, LOG2E, -n) + sink * 2.03552737409310331e-17;
+        /* sink log2(e) - n, from log2(e) = LOG2E + LOG2E_REST */
+        const double f = fma(sink, LOG2E, -n) + sink * LOG2E_REST;
         const real top = (real)n > *m ? (real)n : *m;
-        *l = *l * (double)power_between(*m, top) + exp2(f) * exp2(n - (double)top);
+        const long_sum share = {exp2(f), 0};
+        add_long(l, (double)power_between(*m, top), exp2(n - (double)top), share);
         *m = top;
     }
     return saw_any;

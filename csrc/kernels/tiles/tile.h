@@ -41,19 +41,47 @@ static void load_values(block_work *w, key_tile *tile)
     }
 }
 
-/* The register tile sums a chain from zero; longer products are cut into parts whose sums are added,
- * for a chain over all of them would lose more than the error bound allows where the terms have one
- * sign. Parts start at multiples of their length, whatever is left out of a tile. */
-enum { VALUE_DEPTH = 64 };
+/* A chain over all of a long product would lose more than the error bound allows where the terms
+ * have one sign. So products are summed in parts, parts in stretches, and stretches at last. Parts
+ * start at multiples of their length, whatever is left out of a tile. */
+enum { SCORE_PART = 16, SCORE_STRETCH = 128, VALUE_PART = 16 };
 
-static ptrdiff_t score_depth(ptrdiff_t d) { return d <= 512 ? 32 : 64; }
-
-static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
-
-static void score_panels(const block_work *w, const key_tile *tile, const row_group *groups,
-                         int n_groups, real *s0)
+/* At least two parts, so that short products gain too. */
+static gemm_depth score_depth(ptrdiff_t d)
 {
-    const ptrdiff_t d = w->plan->d, part = score_depth(d);
+    const ptrdiff_t half = round_up((d + 1) / 2, 4), part = half < SCORE_PART ? half : SCORE_PART;
+    return (gemm_depth){d, d < part ? d : part, part};
+}
+
+/* s += x, x [rows, NR] */
+static void add_scores(real *restrict s, const real *restrict x, ptrdiff_t rows, ptrdiff_t width)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        for (ptrdiff_t j = 0; j < width; j += LANES) {
+            v_store(s + i * SCORE_LD + j,
+                    v_add(v_load(s + i * SCORE_LD + j), v_load(x + i * NR + j)));
+        }
+    }
+}
+
+/* s += the products over the features beyond the first stretch, a stretch at a time */
+static SA_NOINLINE void score_more(const real *q, const real *panel, ptrdiff_t d, ptrdiff_t rows,
+                                   ptrdiff_t width, real *s)
+{
+    for (ptrdiff_t c = SCORE_STRETCH; c < d; c += SCORE_STRETCH) {
+        real more[TILE_ROWS * NR];
+        const ptrdiff_t left = d - c < SCORE_STRETCH ? d - c : SCORE_STRETCH;
+        gemm_rows(rows, width, score_depth(left), q + c * TILE_ROWS, 1, TILE_ROWS, panel + c * NR,
+                  NR, more, NR, NULL);
+        add_scores(s, more, rows, width);
+    }
+}
+
+static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
+                                     const row_group *groups, int n_groups, real *s0)
+{
+    const ptrdiff_t d = w->plan->d;
+    const gemm_depth depth = score_depth(d < SCORE_STRETCH ? d : SCORE_STRETCH);
     for (ptrdiff_t j = 0; j < tile->n_keys; j += NR) {
         const real *panel = tile->k + j * d;
         for (int i = 0; i < n_groups; i++) {
@@ -62,16 +90,13 @@ static void score_panels(const block_work *w, const key_tile *tile, const row_gr
                 continue;
             }
             const real *q = w->q + g->row * w->ldq;
-            real *s = s0 + (g->row - groups[0].row) * SA_TILE_KEYS + j;
+            real *s = s0 + (g->row - groups[0].row) * SCORE_LD + j;
             const ptrdiff_t left = round_up(g->last - j, LANES);
             const ptrdiff_t width = left < NR ? left : NR;
-            ptrdiff_t c = 0;
-            do {
-                const ptrdiff_t depth = d - c < part ? d - c : part;
-                gemm_rows(g->rows, width, false, depth, q + c, w->ldq, panel + c * NR, NR, s,
-                          SA_TILE_KEYS, c ? ones : NULL);
-                c += part;
-            } while (c < d);
+            gemm_rows(g->rows, width, depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
+            if (d > SCORE_STRETCH) {
+                score_more(q, panel, d, g->rows, width, s);
+            }
         }
     }
 }
@@ -80,26 +105,29 @@ static void score_panels(const block_work *w, const key_tile *tile, const row_gr
 static void score_groups(const block_work *w, const key_tile *tile, const row_group *groups,
                          int n_groups, real *s0)
 {
-    if (w->plan->packed_keys) {
+    if (w->plan->packed_keys && w->plan->d == 0) {
+        const row_group *g = &groups[n_groups - 1];
+        memset(s0, 0, (size_t)((g->row + g->rows - groups[0].row) * SCORE_LD) * sizeof(real));
+    } else if (w->plan->packed_keys) {
         score_panels(w, tile, groups, n_groups, s0);
     } else {
         score_dots(w, tile, groups, n_groups, s0);
     }
 }
 
-/* Turn the products of a group into logits, in place; rows of s are SA_TILE_KEYS apart. */
+/* Turn the products of a group into logits, in place; rows of s are SCORE_LD apart. */
 static void group_logits(block_work *w, const key_tile *tile, const row_group *g, real *s)
 {
-    const bool whole_steps = g->first % EXP_STEP == 0 && g->last % EXP_STEP == 0;
+    const bool whole_steps = g->first % EXP_STEP == 0 && g->last % LANES == 0;
     if (!g->mixed && !w->has_terms && whole_steps) {
         return;
     }
     for (ptrdiff_t i = 0; i < g->rows; i++) {
-        const ptrdiff_t r = g->row + i, at = i * SA_TILE_KEYS;
+        const ptrdiff_t r = g->row + i, at = i * SCORE_LD;
         const ptrdiff_t first = clamp(w->first[r] - tile->key, g->first, g->last);
         const ptrdiff_t last = clamp(w->last[r] - tile->key, first, g->last);
         logits_row(w, r, tile->key, s + at, w->low + at, g->first / EXP_STEP * EXP_STEP,
-                   round_up(g->last, EXP_STEP), first, last,
+                   round_up(g->last, LANES), first, last,
                    w->head->mask.data ? g->seen[i] : SEE_ALL);
     }
 }
@@ -111,17 +139,16 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
-        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, EXP_STEP);
-        real *s = w->s + at * SA_TILE_KEYS, *m = st->m + g->row;
-        double *l = st->l + g->row;
+        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, LANES);
+        real *s = w->s + at * SCORE_LD, *m = st->m + g->row;
         group_logits(w, tile, g, s);
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            m[i] = raise_max(w, s + i * SA_TILE_KEYS, m[i], begin, end, &w->alpha[at + i]);
+            m[i] = raise_max(w, s + i * SCORE_LD, m[i], begin, end, &w->alpha[at + i]);
         }
+        long_sum sums[TILE_ROWS];
+        weigh_rows(w, s, m, sums, g->rows, begin, end);
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            const double sum =
-                weigh_row(w, s + i * SA_TILE_KEYS, w->low + i * SA_TILE_KEYS, m[i], begin, end);
-            l[i] = l[i] * (double)w->alpha[at + i] + sum;
+            add_long(&st->l[g->row + i], (double)w->alpha[at + i], 1, sums[i]);
         }
     }
 }
@@ -140,26 +167,23 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
     return tile->v_state == V_FINITE;
 }
 
-/* Columns [c, c + width) of o = diag(alpha) o + p v over the group's keys in the part of VALUE_DEPTH
- * keys that starts at j; p, v and o start at the group's first row, the tile's first key and
- * column 0. alpha counts with the group's first part. */
+/* Columns [0, width) of o = diag(alpha) o + p v over the group's keys; p and v start at the tile's
+ * first key. */
 static SA_INLINE void gather_part(const block_work *w, const row_group *g, ptrdiff_t rows,
-                                  ptrdiff_t j, ptrdiff_t c, ptrdiff_t width, const real *p,
-                                  const real *v, ptrdiff_t ldv, real *o, const real *alpha)
+                                  ptrdiff_t width, const real *p, const real *v, ptrdiff_t ldv,
+                                  real *o, const real *alpha)
 {
-    const ptrdiff_t begin = g->first > j ? g->first : j;
-    const ptrdiff_t end = g->last < j + VALUE_DEPTH ? g->last : j + VALUE_DEPTH;
-    if (begin < end) {
-        gemm_rows(rows, width, begin % 2 != 0, end - begin, p + begin, SA_TILE_KEYS,
-                  v + begin * ldv + c, ldv, o + c, w->ldo, g->first >= j ? alpha : ones);
-    }
+    const ptrdiff_t n = g->last - g->first, left = VALUE_PART - g->first % VALUE_PART;
+    const gemm_depth depth = {n, n < left ? n : left, VALUE_PART};
+    gemm_rows(rows, width, depth, p + g->first, SCORE_LD, 1, v + g->first * ldv, ldv, o, w->ldo,
+              alpha);
 }
 
 static void gather_row_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t i,
                             const real *p, real *o, const real *alpha)
 {
     const ptrdiff_t r = g->row + i;
-    uint8_t bytes[SA_TILE_KEYS];
+    uint8_t bytes[SA_MAX_TILE_KEYS];
     mask_bytes(w, r, tile->key + g->first, g->last - g->first, bytes);
     for (ptrdiff_t j = g->first; j < g->last; j++) {
         const ptrdiff_t key = tile->key + j;
@@ -171,9 +195,7 @@ static void gather_row_seen(block_work *w, const key_tile *tile, const row_group
             memset(row, 0, (size_t)w->ldo * sizeof(real));
         }
     }
-    for (ptrdiff_t j = 0; j < g->last; j += VALUE_DEPTH) {
-        gather_part(w, g, 1, j, 0, w->ldo, p, w->v_seen, w->ldo, o, alpha);
-    }
+    gather_part(w, g, 1, w->ldo, p, w->v_seen, w->ldo, o, alpha);
 }
 
 /* Rows of a mixed group over values that are not all finite; see the head of this file. */
@@ -181,73 +203,74 @@ static void gather_group_seen(block_work *w, const key_tile *tile, const row_gro
                               const real *p, real *o, const real *alpha)
 {
     for (ptrdiff_t i = 0; i < g->rows; i++) {
-        gather_row_seen(w, tile, g, i, p + i * SA_TILE_KEYS, o + i * w->ldo, alpha + i);
+        gather_row_seen(w, tile, g, i, p + i * SCORE_LD, o + i * w->ldo, alpha ? alpha + i : NULL);
     }
 }
 
-/* O = diag(alpha) O + P V for all groups. A strip of V, as wide as the register tile, serves all
- * groups while it is in the first-level cache; one group alone takes whole rows of V. */
-static void gather_groups(block_work *w, key_tile *tile, const row_group *groups, int n_groups,
-                          const row_state *st)
+/* O = diag(alpha) O + P V for all groups, or P V where O holds nothing yet. A strip of V, as wide as
+ * the register tile, serves all groups; one group alone takes whole rows of V. */
+static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_group *groups,
+                                      int n_groups, const row_state *st)
 {
-    bool done[MAX_GROUPS] = {false};
+    bool done[MAX_GROUPS];
+    const real *alpha[MAX_GROUPS];
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
+        alpha[k] = w->touched[g->row / TILE_ROWS] ? w->alpha + at : NULL;
+        w->touched[g->row / TILE_ROWS] = true;
         done[k] = g->mixed && !is_v_finite(w, tile);
         if (done[k]) {
-            gather_group_seen(w, tile, g, w->s + at * SA_TILE_KEYS, st->o + g->row * w->ldo,
-                              w->alpha + at);
+            gather_group_seen(w, tile, g, w->s + at * SCORE_LD, st->o + g->row * w->ldo, alpha[k]);
         }
     }
     const ptrdiff_t strip = n_groups > 1 ? NR : w->ldo;
-    for (ptrdiff_t j = 0; j < tile->n_keys; j += VALUE_DEPTH) {
-        for (ptrdiff_t c = 0; c < w->ldo; c += strip) {
-            const ptrdiff_t width = w->ldo - c < strip ? w->ldo - c : strip;
-            for (int k = 0; k < n_groups; k++) {
-                const row_group *g = &groups[k];
-                const ptrdiff_t at = g->row - groups[0].row;
-                if (!done[k]) {
-                    gather_part(w, g, g->rows, j, c, width, w->s + at * SA_TILE_KEYS, tile->v,
-                                tile->ldv, st->o + g->row * w->ldo, w->alpha + at);
-                }
+    for (ptrdiff_t c = 0; c < w->ldo; c += strip) {
+        const ptrdiff_t width = w->ldo - c < strip ? w->ldo - c : strip;
+        for (int k = 0; k < n_groups; k++) {
+            const row_group *g = &groups[k];
+            const ptrdiff_t at = g->row - groups[0].row;
+            if (!done[k]) {
+                gather_part(w, g, g->rows, width, w->s + at * SCORE_LD, tile->v + c, tile->ldv,
+                            st->o + g->row * w->ldo + c, alpha[k]);
             }
         }
     }
 }
 
-/* This tile's values are wanted after the scores, the next tile's keys after that. */
-static void prefetch_tile(const block_work *w, const key_tile *tile)
+static void take_groups(block_work *w, key_tile *tile, const row_group *groups, int n_groups,
+                        const row_state *st)
 {
-    const ptrdiff_t next = tile->key + SA_TILE_KEYS, left = w->last_key - next;
-    if (w->plan->packed_keys) {
-        prefetch_rows(&w->head->value, tile->key, tile->n_keys, w->plan->d_v);
-        prefetch_rows(&w->head->key, next, left < SA_TILE_KEYS ? left : SA_TILE_KEYS, w->plan->d);
+    if (!tile->loaded) {
+        load_keys(w, tile);
+        load_values(w, tile);
     }
+    score_groups(w, tile, groups, n_groups, w->s);
+    weigh_groups(w, tile, groups, n_groups, st);
+    if (w->keeping) {
+        keep_groups(w, tile, groups, n_groups, st);
+    }
+    gather_groups(w, tile, groups, n_groups, st);
 }
 
-/* Take the tile of keys that starts at key into the state of all rows. */
-static void take_tile(block_work *w, const row_state *st, ptrdiff_t key)
+/* Take the tile of keys that starts at key into the state of all rows. After the last tile of a
+ * chunk the rows' state is merged into total while it is near, unless total is NULL. */
+static void take_tile(block_work *w, const row_state *st, ptrdiff_t key, const row_state *total)
 {
     key_tile tile = tile_at(w, key);
     for (ptrdiff_t row = 0; row < w->n_rows; row += SA_SCORE_ROWS) {
         row_group groups[MAX_GROUPS];
         const ptrdiff_t rows = w->n_rows - row < SA_SCORE_ROWS ? w->n_rows - row : SA_SCORE_ROWS;
         const int n_groups = find_groups(w, &tile, row, rows, groups);
-        if (n_groups == 0) {
-            continue;
+        if (n_groups > 0) {
+            take_groups(w, &tile, groups, n_groups, st);
         }
-        if (!tile.loaded) {
-            load_keys(w, &tile);
-            load_values(w, &tile);
-            prefetch_tile(w, &tile);
+        for (ptrdiff_t r = row; total && r < row + rows; r += TILE_ROWS) {
+            if (w->touched[r / TILE_ROWS]) {
+                merge_states(total, st, r, row + rows - r < TILE_ROWS ? row + rows - r : TILE_ROWS,
+                             w->ldo);
+            }
         }
-        score_groups(w, &tile, groups, n_groups, w->s);
-        weigh_groups(w, &tile, groups, n_groups, st);
-        if (w->keeping) {
-            keep_groups(w, &tile, groups, n_groups, st);
-        }
-        gather_groups(w, &tile, groups, n_groups, st);
     }
 }
 

@@ -128,7 +128,7 @@ static void spread_nan(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_
 {
     const ptrdiff_t first = clamp(w->first[r] - key, 0, n);
     const ptrdiff_t last = clamp(w->last[r] - key, first, n);
-    uint8_t seen[SA_TILE_KEYS];
+    uint8_t seen[SA_MAX_TILE_KEYS];
     mask_bytes(w, r, key + first, last - first, seen + first);
     for (ptrdiff_t j = 0; j < n; j++) {
         p[j] = j >= first && j < last && seen[j] ? (real)NAN : 0;

@@ -33,36 +33,37 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
     ptrdiff_t done = row;
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
-        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, EXP_STEP);
-        memset(s0 + (done - row) * SA_TILE_KEYS, 0,
-               (size_t)((g->row - done) * SA_TILE_KEYS) * sizeof(real));
+        const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, LANES);
+        memset(s0 + (done - row) * SCORE_LD, 0,
+               (size_t)((g->row - done) * SCORE_LD) * sizeof(real));
         done = g->row + g->rows;
-        real *s = s0 + (g->row - row) * SA_TILE_KEYS;
+        real *s = s0 + (g->row - row) * SCORE_LD;
         score_groups(w, tile, g, 1, s);
         group_logits(w, tile, g, s);
-        for (ptrdiff_t i = 0; i < g->rows; i++, s += SA_TILE_KEYS) {
+        long_sum sums[TILE_ROWS];
+        weigh_rows(w, s, st->m + g->row, sums, g->rows, begin, end);
+        for (ptrdiff_t i = 0; i < g->rows; i++, s += SCORE_LD) {
             const ptrdiff_t r = g->row + i;
-            const real inverse = (real)st->l[r];
+            const real inverse = (real)st->l[r].sum;
             if (inverse != inverse) {
                 spread_nan(w, r, tile->key, tile->n, s);
                 continue;
             }
-            weigh_row(w, s, w->low + i * SA_TILE_KEYS, st->m[r], begin, end);
             if (inverse == 0) { /* saw nothing: all zeros, not 0 * NaN */
                 memset(s + begin, 0, (size_t)(end - begin) * sizeof(real));
             }
             normalise_row(s, begin, end, tile->n, inverse);
         }
     }
-    memset(s0 + (done - row) * SA_TILE_KEYS, 0,
-           (size_t)((row + rows - done) * SA_TILE_KEYS) * sizeof(real));
+    memset(s0 + (done - row) * SCORE_LD, 0,
+           (size_t)((row + rows - done) * SCORE_LD) * sizeof(real));
 }
 
 /* Per-head weights of all rows; w->total as finish_rows leaves it. */
 static void write_weights(block_work *w)
 {
     const sa_head *h = w->head;
-    for (ptrdiff_t key = 0; key < w->plan->n_k && !stopped(w); key += SA_TILE_KEYS) {
+    for (ptrdiff_t key = 0; key < w->plan->n_k && !stopped(w); key += w->plan->tile_keys) {
         key_tile tile = tile_at(w, key);
         for (ptrdiff_t row = 0; row < w->n_rows; row += SA_SCORE_ROWS) {
             const ptrdiff_t left = w->n_rows - row;
@@ -71,8 +72,8 @@ static void write_weights(block_work *w)
             for (ptrdiff_t r = row; r < row + rows; r++) {
                 char *dst = h->weights.data + head_of(w, r) * h->weights_head_stride +
                             query_of(w, r) * h->weights.row_stride + key * h->weights.col_stride;
-                store_row(dst, h->weights.col_stride, h->weights.dtype,
-                          w->s + (r - row) * SA_TILE_KEYS, tile.n);
+                store_row(dst, h->weights.col_stride, h->weights.dtype, w->s + (r - row) * SCORE_LD,
+                          tile.n);
             }
         }
     }
@@ -80,9 +81,9 @@ static void write_weights(block_work *w)
 
 /* What a block of queries needs for the mean beyond one head's block_work. */
 typedef struct {
-    double *sum; /* [n_queries, SA_TILE_KEYS] */
+    double *sum; /* [n_queries, tile_keys] */
     real *m;     /* [n_kv_heads, rows] */
-    double *l;   /* the same */
+    long_sum *l; /* the same */
     void *block; /* block_work of one head */
 } mean_work;
 
@@ -92,9 +93,9 @@ static size_t carve_mean(mean_work *mw, const sa_plan *plan, ptrdiff_t n_kv_head
     carver c = {base, 0};
     const ptrdiff_t rows = n_queries * plan->group;
     block_work w;
-    mw->sum = carve(&c, (size_t)(n_queries * SA_TILE_KEYS) * sizeof(double));
+    mw->sum = carve(&c, (size_t)(n_queries * plan->tile_keys) * sizeof(double));
     mw->m = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(real));
-    mw->l = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(double));
+    mw->l = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(long_sum));
     mw->block = carve(&c, carve_block(&w, plan, rows, NULL));
     return c.used;
 }
@@ -109,8 +110,8 @@ static void add_rows_to_mean(const block_work *w, ptrdiff_t row, ptrdiff_t rows,
                              double *sum)
 {
     for (ptrdiff_t r = row; r < row + rows; r++) {
-        const real *p = w->s + (r - row) * SA_TILE_KEYS;
-        double *to = sum + r / w->plan->group * SA_TILE_KEYS;
+        const real *p = w->s + (r - row) * SCORE_LD;
+        double *to = sum + r / w->plan->group * w->plan->tile_keys;
         for (ptrdiff_t j = 0; j < n; j++) {
             to[j] += (double)p[j];
         }
@@ -143,11 +144,11 @@ static void forward_mean(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_
         begin_block(&w, &block, mw.block, stop);
         forward_block(&w);
         memcpy(mw.m + head * rows, w.total.m, (size_t)rows * sizeof(real));
-        memcpy(mw.l + head * rows, w.total.l, (size_t)rows * sizeof(double));
+        memcpy(mw.l + head * rows, w.total.l, (size_t)rows * sizeof(long_sum));
     }
-    for (ptrdiff_t key = 0; key < plan->n_k && !stop.stop(stop.context); key += SA_TILE_KEYS) {
-        const ptrdiff_t n = plan->n_k - key < SA_TILE_KEYS ? plan->n_k - key : SA_TILE_KEYS;
-        memset(mw.sum, 0, (size_t)(n_queries * SA_TILE_KEYS) * sizeof(double));
+    for (ptrdiff_t key = 0; key < plan->n_k && !stop.stop(stop.context); key += plan->tile_keys) {
+        const ptrdiff_t left = plan->n_k - key, n = left < plan->tile_keys ? left : plan->tile_keys;
+        memset(mw.sum, 0, (size_t)(n_queries * plan->tile_keys) * sizeof(double));
         for (ptrdiff_t head = 0; head < n_kv_heads; head++) {
             const sa_block block = {plan, heads + head, query_begin * plan->group,
                                     query_end * plan->group};
@@ -157,9 +158,9 @@ static void forward_mean(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_
         }
         const double share = 1.0 / (double)(n_kv_heads * plan->group);
         for (ptrdiff_t i = 0; i < n_queries; i++) {
-            real row[SA_TILE_KEYS];
+            real row[SA_MAX_TILE_KEYS];
             for (ptrdiff_t j = 0; j < n; j++) {
-                row[j] = (real)(mw.sum[i * SA_TILE_KEYS + j] * share);
+                row[j] = (real)(mw.sum[i * plan->tile_keys + j] * share);
             }
             store_row(mean->data + (query_begin + i) * mean->row_stride + key * mean->col_stride,
                       mean->col_stride, mean->dtype, row, n);

@@ -6,13 +6,22 @@
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
 
+/* Rows of scores lie this far apart: not a power of two, which would put the elements that a column
+ * of the register tile reads into the same few sets of the first-level cache. */
+enum { SCORE_LD = SA_MAX_TILE_KEYS + 16 };
+
+/* A sum in double, and what rounding took from it */
+typedef struct {
+    double sum, rest;
+} long_sum;
+
 /* Partial softmax of rows over some keys: o = sum 2^(t - m) v, l = sum 2^(t - m), m an
  * integer above all t seen less 1 (t: score in units of log2), -inf before the first. */
 typedef struct {
-    real *o;   /* [rows, ldo] */
-    real *e;   /* [rows, ldo] what rounding took from o as chunks were merged; only in a total */
-    double *l; /* [rows] */
-    real *m;   /* [rows] */
+    real *o;     /* [rows, ldo] */
+    real *e;     /* [rows, ldo] what rounding took from o as chunks were merged; only in a total */
+    long_sum *l; /* [rows] */
+    real *m;     /* [rows] */
 } row_state;
 
 /* Of some rows: the keys that any of them sees, [first, last), and that all see. */
@@ -26,7 +35,7 @@ typedef struct {
     sa_stop stop;
     ptrdiff_t row_begin, n_rows;
     ptrdiff_t ldq, ldo; /* d and d_v rounded up to LANES */
-    real *q;            /* [rows, ldq], sign of the scale folded in */
+    real *q;            /* see queries.h */
     row_state total, chunk;
     bool has_terms;               /* see find_terms in scores.h */
     real scale, factor;           /* |scale| log2(e), and what t still lacks of it */
@@ -35,14 +44,15 @@ typedef struct {
     ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
     interval *seen;          /* [rows / TILE_ROWS] the same for the rows of a group */
     ptrdiff_t first_key, last_key; /* over all rows */
-    real *s;                       /* [SA_SCORE_ROWS, SA_TILE_KEYS] scores, then 2^(t - m) */
-    real *low;                     /* [TILE_ROWS, SA_TILE_KEYS] what rounding took from t */
-    real *term, *term_low;         /* [SA_TILE_KEYS] a row of mask, bias or ALiBi */
+    real *s;                       /* [SA_SCORE_ROWS, SCORE_LD] scores, then 2^(t - m) */
+    real *low;                     /* [TILE_ROWS, SCORE_LD] what rounding took from t */
+    real *term, *term_low;         /* [tile_keys] a row of mask, bias or ALiBi */
     real *k;                       /* panels or padded rows of a K tile */
-    real *v;                       /* [SA_TILE_KEYS, ldo] copy of a V tile */
+    real *v;                       /* [tile_keys, ldo] copy of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
+    bool *touched;                 /* [rows / TILE_ROWS] whether o of the state holds anything */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
-    double *again_l;               /* [rows] the state of those rows, without o */
+    long_sum *again_l;             /* [rows] the state of those rows, without o */
     real *again_m;
     real *tile_m; /* [rows, tiles] maximum with which P was kept, NaN: not kept */
     bool keeping; /* P of each tile goes into the weights' rows; see keep.h */
@@ -65,7 +75,7 @@ static row_state carve_state(carver *c, ptrdiff_t rows, ptrdiff_t ldo)
 {
     row_state st = {0};
     st.o = carve(c, (size_t)(rows * ldo) * sizeof(real));
-    st.l = carve(c, (size_t)rows * sizeof(double));
+    st.l = carve(c, (size_t)rows * sizeof(long_sum));
     st.m = carve(c, (size_t)rows * sizeof(real));
     return st;
 }
@@ -77,29 +87,39 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->plan = plan;
     w->ldq = round_up(plan->d, LANES);
     w->ldo = round_up(plan->d_v, LANES);
-    w->q = carve(&c, (size_t)(rows * w->ldq) * sizeof(real));
+    w->q = carve(&c, (size_t)(round_up(rows, TILE_ROWS) * w->ldq + LANES) * sizeof(real));
     w->total = carve_state(&c, rows, w->ldo);
     w->total.e = carve(&c, (size_t)(rows * w->ldo) * sizeof(real));
     w->chunk = carve_state(&c, rows, w->ldo);
     w->first = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->last = carve(&c, (size_t)rows * sizeof(ptrdiff_t));
     w->seen = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(interval));
+    w->touched = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(bool));
     w->overflowed = carve(&c, (size_t)rows * sizeof(bool));
-    w->again_l = carve(&c, (size_t)rows * sizeof(double));
+    w->again_l = carve(&c, (size_t)rows * sizeof(long_sum));
     w->again_m = carve(&c, (size_t)rows * sizeof(real));
     const ptrdiff_t score_rows = rows < SA_SCORE_ROWS ? rows : SA_SCORE_ROWS;
-    w->s = carve(&c, (size_t)(score_rows * SA_TILE_KEYS) * sizeof(real));
-    w->low = carve(&c, TILE_ROWS * SA_TILE_KEYS * sizeof(real));
-    w->term = carve(&c, SA_TILE_KEYS * sizeof(real));
-    w->term_low = carve(&c, SA_TILE_KEYS * sizeof(real));
-    const ptrdiff_t tile_keys = round_up(plan->n_k < SA_TILE_KEYS ? plan->n_k : SA_TILE_KEYS, NR);
+    w->s = carve(&c, (size_t)(score_rows * SCORE_LD) * sizeof(real));
+    w->low = carve(&c, TILE_ROWS * SCORE_LD * sizeof(real));
+    w->term = carve(&c, SCORE_LD * sizeof(real));
+    w->term_low = carve(&c, SCORE_LD * sizeof(real));
+    const ptrdiff_t most_keys = plan->n_k < plan->tile_keys ? plan->n_k : plan->tile_keys;
+    const ptrdiff_t tile_keys = round_up(most_keys, NR);
     w->k = carve(&c, (size_t)(tile_keys * w->ldq) * sizeof(real));
     w->v = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
-    const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + SA_TILE_KEYS - 1) / SA_TILE_KEYS : 0;
+    const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + plan->tile_keys - 1) / plan->tile_keys : 0;
     w->tile_m = carve(&c, (size_t)(rows * tiles) * sizeof(real));
     return c.used;
+}
+
+static void clear_sums(const row_state *st, ptrdiff_t rows)
+{
+    memset(st->l, 0, (size_t)rows * sizeof(long_sum));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        st->m[r] = -(real)INFINITY;
+    }
 }
 
 static void clear_state(const row_state *st, ptrdiff_t rows, ptrdiff_t ldo)
@@ -108,10 +128,7 @@ static void clear_state(const row_state *st, ptrdiff_t rows, ptrdiff_t ldo)
     if (st->e) {
         memset(st->e, 0, (size_t)(rows * ldo) * sizeof(real));
     }
-    memset(st->l, 0, (size_t)rows * sizeof(double));
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        st->m[r] = -(real)INFINITY;
-    }
+    clear_sums(st, rows);
 }
 
 #endif
