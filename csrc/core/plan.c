@@ -8,7 +8,7 @@ enum { MAX_DOT_ROWS = 8 };
 
 /* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay in the
  * second-level cache. A few rows take each key but once, and gain nothing from more. */
-enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 19 };
+enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18 };
 
 /* What a block keeps while it walks over the keys should stay in the second-level cache. */
 enum { MAX_BLOCK_BYTES = 1 << 20 };

@@ -55,7 +55,7 @@ static SA_INLINE void exp2_series(const int n, const int least, const vec *f, ve
 
 /* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
  * has_low. 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1
- * and |m| < 2^21. n is 1 or EXP_CHAINS; returns the sum of the n vectors. */
+ * and |m| < 2^21. n is 1, 2 or EXP_CHAINS; returns the sum of the n vectors. */
 static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low, vec c,
                                   vec origin)
 {
@@ -73,7 +73,10 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
         p[i] = v_scale(v_fma(f[i], p[i], v_set1(1)), k[i]);
         v_store(s + i * LANES, p[i]);
     }
-    return n == 1 ? p[0] : v_add(v_add(p[0], p[1]), v_add(p[2], p[3]));
+    if (n == 1) {
+        return p[0];
+    }
+    return n == 2 ? v_add(p[0], p[1]) : v_add(v_add(p[0], p[1]), v_add(p[2], p[3]));
 }
 
 /* tanh(s c / (2 log2 e)), c > 0, as a sum of two numbers:

@@ -32,28 +32,54 @@ static void pack_query_rows(block_work *w)
 
 enum { ROW_VECTORS = (TILE_ROWS + LANES - 1) / LANES };
 
-/* Columns [c, c + LANES) of rows [r, r + TILE_ROWS), transposed to q [LANES][TILE_ROWS]. Rows and
- * columns that do not exist are zeros. Whole vectors are stored, in order: what one has too much is
- * the start of the next. */
-static void pack_query_block(const block_work *w, ptrdiff_t r, ptrdiff_t c, real *q)
+/* Columns [c, c + width) of rows [r, r + TILE_ROWS), transposed to q [width][TILE_ROWS]; rows that do
+ * not exist are zeros. Whole vectors are stored, in order: what one has too much is the start of the
+ * next. */
+static SA_INLINE void pack_query_block(const block_work *w, const sa_dtype t,
+                                       const char *const *rows, ptrdiff_t n_rows, ptrdiff_t c,
+                                       ptrdiff_t width, real *q)
 {
-    const sa_matrix *m = &w->head->query;
-    const ptrdiff_t left = w->plan->d - c, width = left < LANES ? left : LANES;
+    const ptrdiff_t stride = w->head->query.col_stride;
     vec x[ROW_VECTORS][LANES];
+    SA_UNROLL
     for (int i = 0; i < ROW_VECTORS * LANES; i++) {
-        vec row = v_zero();
-        if (i < TILE_ROWS && r + i < w->n_rows) {
-            row =
-                load_some(query_row(w, r + i) + c * m->col_stride, m->col_stride, m->dtype, width);
-        }
-        x[i / LANES][i % LANES] = w->plan->scale < 0 ? v_sub(v_zero(), row) : row;
+        x[i / LANES][i % LANES] = i < TILE_ROWS && i < n_rows
+                                      ? load_some(rows[i] + c * stride, stride, t, width)
+                                      : v_zero();
     }
+    SA_UNROLL
     for (int i = 0; i < ROW_VECTORS; i++) {
         v_transpose(x[i]);
     }
-    for (ptrdiff_t j = 0; j < width; j++) {
-        for (int i = 0; i < ROW_VECTORS; i++) {
-            v_store(q + j * TILE_ROWS + i * LANES, x[i][j]);
+    const bool negate = w->plan->scale < 0;
+    SA_UNROLL
+    for (int j = 0; j < LANES; j++) {
+        if (j < width) {
+            SA_UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                const vec column = negate ? v_sub(v_zero(), x[i][j]) : x[i][j];
+                v_store(q + j * TILE_ROWS + i * LANES, column);
+            }
+        }
+    }
+}
+
+static SA_INLINE void pack_query_panels(block_work *w, const sa_dtype t)
+{
+    const ptrdiff_t d = w->plan->d;
+    for (ptrdiff_t r = 0; r < w->n_rows; r += TILE_ROWS) {
+        const ptrdiff_t n = w->n_rows - r < TILE_ROWS ? w->n_rows - r : TILE_ROWS;
+        real *q = w->q + r * w->ldq;
+        const char *rows[TILE_ROWS];
+        for (ptrdiff_t i = 0; i < n; i++) {
+            rows[i] = query_row(w, r + i);
+        }
+        ptrdiff_t c = 0;
+        for (; c + LANES <= d; c += LANES) {
+            pack_query_block(w, t, rows, n, c, LANES, q + c * TILE_ROWS);
+        }
+        if (c < d) {
+            pack_query_block(w, t, rows, n, c, d - c, q + c * TILE_ROWS);
         }
     }
 }
@@ -62,12 +88,10 @@ static void pack_queries(block_work *w)
 {
     if (!w->plan->packed_keys) {
         pack_query_rows(w);
-        return;
-    }
-    for (ptrdiff_t r = 0; r < w->n_rows; r += TILE_ROWS) {
-        for (ptrdiff_t c = 0; c < w->plan->d; c += LANES) {
-            pack_query_block(w, r, c, w->q + r * w->ldq + c * TILE_ROWS);
-        }
+    } else if (w->head->query.dtype == REAL_DTYPE) {
+        pack_query_panels(w, REAL_DTYPE);
+    } else {
+        pack_query_panels(w, w->head->query.dtype);
     }
 }
 

@@ -48,17 +48,32 @@ static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
     return v_reduce_max(most[0]);
 }
 
-/* n <= EXP_STEP numbers from s on; those that are missing at the end count as zeros and leave the
- * sum's bits as they are. */
+/* 0 < n <= EXP_HALF numbers from s on */
+static SA_INLINE vec exp_few(real *s, const real *low, const bool has_low, vec factor, vec origin,
+                             ptrdiff_t n)
+{
+    enum { TWO = 2 * LANES };
+    if (n > 3 * LANES) {
+        return exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
+    }
+    if (n <= LANES) {
+        return exp2_shifted(1, s, low, has_low, factor, origin);
+    }
+    const vec sum = exp2_shifted(2, s, low, has_low, factor, origin);
+    return n <= TWO ? sum
+                    : v_add(sum, exp2_shifted(1, s + TWO, low + TWO, has_low, factor, origin));
+}
+
+/* 0 < n <= EXP_STEP numbers from s on; those that are missing at the end count as zeros and leave
+ * the sum's bits as they are. */
 static SA_INLINE vec exp_rest(real *s, const real *low, const bool has_low, vec factor, vec origin,
                               ptrdiff_t n)
 {
-    vec pair[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const vec p = exp2_shifted(1, s + j, low + j, has_low, factor, origin);
-        pair[j / (2 * LANES)] = v_add(pair[j / (2 * LANES)], p);
+    if (n <= EXP_HALF) {
+        return exp_few(s, low, has_low, factor, origin, n);
     }
-    return v_add(v_add(pair[0], pair[1]), v_add(pair[2], pair[3]));
+    const vec sum = exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
+    return v_add(sum, exp_few(s + EXP_HALF, low + EXP_HALF, has_low, factor, origin, n - EXP_HALF));
 }
 
 static SA_INLINE vec exp_step(real *s, const real *low, const bool has_low, vec factor, vec origin)
