@@ -113,6 +113,7 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_dep
 GEMM_TILE(1, 1)
 GEMM_TILE(1, 2)
 GEMM_TILE(1, 4)
+GEMM_TILE(1, 8)
 GEMM_TILE(2, 1)
 GEMM_TILE(2, 2)
 GEMM_TILE(2, 4)
@@ -121,15 +122,14 @@ GEMM_TILE(3, 2)
 GEMM_TILE(4, 1)
 GEMM_TILE(4, 2)
 #if MAX_ACCUMULATORS >= 12
+GEMM_TILE(3, 4)
 GEMM_TILE(5, 1)
 GEMM_TILE(5, 2)
 GEMM_TILE(6, 1)
 GEMM_TILE(6, 2)
 #endif
 #if MAX_ACCUMULATORS >= 24
-GEMM_TILE(1, 8)
 GEMM_TILE(2, 8)
-GEMM_TILE(3, 4)
 GEMM_TILE(4, 4)
 GEMM_TILE(5, 4)
 GEMM_TILE(6, 4)
@@ -141,12 +141,15 @@ static gemm_tile *const gemm_tiles[][4] = {
     {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8}, {gemm_2x1, gemm_2x2, gemm_2x4, gemm_2x8},
     {gemm_3x1, gemm_3x2, gemm_3x4, NULL},     {gemm_4x1, gemm_4x2, gemm_4x4, NULL},
     {gemm_5x1, gemm_5x2, gemm_5x4, NULL},     {gemm_6x1, gemm_6x2, gemm_6x4, NULL},
+#elif MAX_ACCUMULATORS >= 12
+    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8}, {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
+    {gemm_3x1, gemm_3x2, gemm_3x4, NULL},     {gemm_4x1, gemm_4x2, NULL, NULL},
+    {gemm_5x1, gemm_5x2, NULL, NULL},         {gemm_6x1, gemm_6x2, NULL, NULL},
 #else
-    {gemm_1x1, gemm_1x2, gemm_1x4, NULL}, {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
-    {gemm_3x1, gemm_3x2, NULL, NULL},     {gemm_4x1, gemm_4x2, NULL, NULL},
-#if MAX_ACCUMULATORS >= 12
-    {gemm_5x1, gemm_5x2, NULL, NULL},     {gemm_6x1, gemm_6x2, NULL, NULL},
-#endif
+    {gemm_1x1, gemm_1x2, gemm_1x4, gemm_1x8},
+    {gemm_2x1, gemm_2x2, gemm_2x4, NULL},
+    {gemm_3x1, gemm_3x2, NULL, NULL},
+    {gemm_4x1, gemm_4x2, NULL, NULL},
 #endif
 };
 
