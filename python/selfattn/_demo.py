@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ._minilm import MiniLM
 from ._selfattn import __version__, attention, get_num_threads, units
 from ._terminal import heat_map
 
@@ -49,13 +50,14 @@ KINDS = ("thing", "living", "done", "state", "between")
 _BAR_WIDTH = 40
 _SNIPPET_TOLERANCE = 1e-12
 _SECONDS_OF_TIMING = 0.4
+_WORDS_OF_MODEL = 6
 
 
 def main(stream: TextIO | None = None) -> None:
-    """Print the four parts of the demo to `stream` (standard output if not given)."""
+    """Print the parts of the demo to `stream` (standard output if not given)."""
     stream = sys.stdout if stream is None else stream
     print(f"selfattn {__version__} ({units()[0]}, {get_num_threads()} threads)", file=stream)
-    for part in (_sentence(stream), _map(stream), _snippet(), _timing()):
+    for part in (_sentence(stream), _map(stream), _snippet(), _timing(), _model(stream)):
         print(f"\n{part}", file=stream)
 
 
@@ -170,6 +172,30 @@ def _timing() -> str:
             "    float32, the best of several runs, each library with its own choice of threads",
         ]
     )
+
+
+def _model(stream: TextIO) -> str:
+    """Where "it" looks in a real model, in the head of all 72 that looks at "animal" most."""
+    title = f'(e) "{SENTENCE}." in a real model, MiniLM'
+    try:
+        run = MiniLM.load().run(f"{SENTENCE}.")
+    except ImportError as error:
+        return f"{title}\n    {error}"
+    it, animal = run.tokens.index("it"), run.tokens.index("animal")
+    by_head = run.weights[:, :, it, animal]
+    layer, head = np.unravel_index(by_head.argmax(), by_head.shape)
+    weights = run.weights[layer, head, it]
+    lines = [
+        title,
+        f'    Of its {by_head.size} heads, number {head + 1} of layer {layer + 1} lets "it" look '
+        'at "animal" most:',
+        "",
+    ]
+    for i in np.argsort(-weights)[:_WORDS_OF_MODEL]:
+        bar = _bar(float(weights[i] / weights.max()), stream)
+        lines.append(f"    {run.tokens[i]:8}  {weights[i]:6.1%}  {bar}")
+    lines += ["", f'    Over all heads the mean for "animal" is {by_head.mean():.1%}.']
+    return "\n".join(lines)
 
 
 def _in_numpy(q: Array, k: Array, v: Array) -> Array:
