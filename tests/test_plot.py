@@ -96,11 +96,11 @@ def test_nothing_is_shown(weights, name, monkeypatch):
 
 def test_tokens_are_not_markup(rng):
     """Dollar signs would be mathematics, line breaks a second line."""
-    tokens = ["$\\frac{", "a\nb", "", " ", "x" * 500, "\x00"]
+    tokens = ["$\\frac{$", "a\nb", "", " ", "x" * 500, "\x00"]
     ax = plot.heatmap(softmax_maps(rng, 6, 6), tokens)
     ax.figure.canvas.draw()
     shown = texts(ax.get_xticklabels())
-    assert shown[:4] == ["$\\frac{", "a\u23ceb", "\u2205", "\u2423"]
+    assert shown[:4] == ["$\\frac{$", "a\u23ceb", "\u2205", "\u2423"]
     assert len(shown[4]) == 24
     assert shown[5] == "\ufffd"
     assert all(len(plot.visible(token)) <= 24 and plot.visible(token) for token in HOSTILE)

@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 WINDOW = (1200, 800)
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until something that should happen has not happened."""
 
 RECORD = """

@@ -32,6 +32,11 @@ def block(page):
     return rows, columns, *shown, *[None] * (2 - len(shown))
 
 
+def numbers_in_cells(page):
+    number = re.compile(r"\.\d+|[1-9]\.\d(e-\d+)?|[1-9]e-\d+")
+    return [call[:3] for call in page.drawn("text") if number.fullmatch(call[2])]
+
+
 @pytest.fixture
 def dense(rng):
     weights = softmax_maps(rng, 2, 48, 48, causal=True)
@@ -60,17 +65,54 @@ def test_zoom_reaches_the_cell_and_its_number_stands_in_it(page, dense):
     weights, view = dense
     page.open(view).press("2").point(330, 420)
     target = cell(page)[:2]
-    assert not [call for call in page.drawn("text") if re.fullmatch(r"\.\d+", call[2])]
+    assert not numbers_in_cells(page)
     page.wheel(330, 420, FAR).point(330, 420)
     assert cell(page)[:2] == target, "the cell under the mouse stays there"
-    numbers = [call[2] for call in page.drawn("text") if re.fullmatch(r"<?\.\d+|1\.00", call[2])]
-    assert numbers
-    value = weights[0][target]
-    brief = f"{value:.3f}" if value < 0.01 else f"{value:.2f}"
-    assert brief.removeprefix("0") in numbers or value < 0.0005
+    (x, y, shown) = min(
+        numbers_in_cells(page), key=lambda one: abs(one[0] - 330) + abs(one[1] - 420)
+    )
+    assert max(abs(x - 330), abs(y - 420)) <= 33
+    assert float(shown) == pytest.approx(weights[0][target], rel=0.1 if len(shown) > 3 else 0.55)
     page.press("0")
     page.label("word0", 0)
     page.label("word47", 0)
+
+
+def colours(page, points):
+    """[r, g, b] of points of the matrix, as they are on the screen."""
+    found = page.run(
+        """
+        const shown = document.querySelector("#matrix canvas");
+        const copy = new OffscreenCanvas(shown.width, shown.height);
+        const context = copy.getContext("2d", { willReadFrequently: true });
+        context.drawImage(shown, 0, 0);
+        return arguments[0].map(([x, y]) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3));
+        """,
+        [[round(float(x)), round(float(y))] for x, y in points],
+    )
+    return np.array(found)
+
+
+def darkness(page, points):
+    return 255 * 3 - colours(page, points).sum(axis=1)
+
+
+def test_darker_is_more(page, dense):
+    """In the light theme; what is exactly 0 has a colour that no weight has."""
+    weights = dense[0]
+    tokens = [f"word{i}" for i in range(48)]
+    page.open(selfattn.view(weights, tokens, exact=True)).press("2")
+    rows = [page.label(token, 0)[1] for token in tokens[::3]]
+    columns = [page.label(token, 1)[0] for token in tokens[::3]]
+    points = np.array([(x, y) for y in rows for x in columns])
+    values = weights[0, ::3, ::3].ravel()
+    assert len(np.unique(colours(page, points[values == 0]), axis=0)) == 1
+    seen = values > 0
+    order = np.argsort(values[seen])
+    found, sizes = darkness(page, points[seen])[order], values[seen][order]
+    clear = np.diff(np.log(sizes)) > 0.15
+    assert np.all(np.diff(found)[clear] >= 0)
+    assert len(set(found)) > 25
 
 
 def test_keys_choose_cells_and_zoom(page, dense):
@@ -148,6 +190,24 @@ def test_statistics_show_bounds_outside_the_top(page, rng):
             assert smallest <= high <= smallest * 1.11
             assert "\u2264" in shown
     assert "bound" in kinds
+
+
+def test_what_is_not_kept_is_pale_and_what_is_hidden_empty(page, rng):
+    weights = softmax_maps(rng, 1, 600, 600, causal=True, sharpness=3)[0]
+    stats = Statistics.of(weights, top_k=6, side=64)
+    page.open(selfattn.view(stats)).wheel(330, 322, -700)
+    kinds = {"kept": [], "bound": [], "zero": []}
+    for x, y in rng.uniform((80, 80), (700, 600), (60, 2)):
+        page.point(x, y)
+        query, key, shown = cell(page)
+        kept = key in stats.top_indices[query]
+        kinds["kept" if kept else "zero" if shown == "0" else "bound"].append((x, y))
+    page.point(5, 5)
+    assert all(kinds.values())
+    zero, bound, kept = (darkness(page, kinds[kind]) for kind in ("zero", "bound", "kept"))
+    assert len(set(zero)) == 1
+    assert np.median(bound) < np.median(kept)
+    assert zero[0] not in set(kept)
 
 
 def long_statistics(n, k=4, side=128):

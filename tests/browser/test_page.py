@@ -6,7 +6,7 @@ import pytest
 import selfattn
 from attention_maps import softmax_maps
 from conftest import interval
-from selfattn.viewer._codes import log_codes
+from selfattn.viewer._codes import CODES_PER_OCTAVE, log_codes
 
 
 @pytest.fixture
@@ -138,6 +138,54 @@ def test_shown_intervals_hold_the_true_ones(plain, rng):
         assert high - low <= 2 * error * 1.3 + 0.11 * value * ("e" in text)
         assert value <= interval(bound)[1] * (1 + 1e-9), bound
         assert interval(bound)[1] <= 1.11 * value, bound
+
+
+@pytest.mark.parametrize(("rows", "columns", "span"), [(13, 9, (1, 1)), (8, 8, (3, 5))])
+def test_coarser_grids_hold_largest_and_mean(plain, rng, rows, columns, span):
+    """Blocks at the edges have fewer cells, and count for fewer in a mean."""
+    values = np.where(
+        rng.random((rows, columns)) < 0.3, 0, 10.0 ** rng.uniform(-6, 0, (rows, columns))
+    )
+    codes = log_codes(values, 1.0)
+    cells = (rows * span[0] - span[0] // 2, columns * span[1] - span[1] // 2)
+    shown = np.where(codes == 0, 0, 2.0 ** ((codes.astype(float) - 255) / CODES_PER_OCTAVE))
+    whole = shown.repeat(span[0], axis=0).repeat(span[1], axis=1)[: cells[0], : cells[1]]
+    for name, of in (("largest", np.max), ("mean", np.mean)):
+        for down, across in ((1, 1), (2, 2), (0, 2), (3, 0), (5, 5)):
+            found = plain.run(
+                """
+                const [codes, rows, columns, span, cells, down, across, pool] = arguments;
+                const base = new Grid(Uint8Array.from(codes), rows, columns, span, 1, cells);
+                const level = new Pyramid(base, Grid[pool]).level(down, across);
+                return [Array.from(level.codes), level.rows, level.columns, level.span];
+                """,
+                codes.ravel().tolist(), rows, columns, span, cells, down, across, name,
+            )  # fmt: skip
+            high, wide = found[3]
+            assert (high, wide) == (span[0] * 2**down, span[1] * 2**across)
+            expected = [
+                [of(whole[i : i + high, j : j + wide]) for j in range(0, cells[1], wide)]
+                for i in range(0, cells[0], high)
+            ]
+            level = np.reshape(found[0], found[1:3])
+            back = np.where(level == 0, 0, 2.0 ** ((level.astype(float) - 255) / CODES_PER_OCTAVE))
+            assert np.allclose(back, expected, rtol=1e-9 if name == "largest" else 0.25)
+            if down + across <= 2:
+                assert np.allclose(back, expected, rtol=0.075)
+
+
+def test_numbers_in_cells_have_no_more_digits_than_are_known(plain, rng):
+    values = 10.0 ** rng.uniform(-8, 0, 300)
+    shares = 10.0 ** rng.uniform(-4, -0.5, 300)
+    pairs = [[float(v), float(v * share)] for v, share in zip(values, shares, strict=True)]
+    texts = plain.run(
+        "return arguments[0].map(([v, e]) => Reading.brief(Reading.rounded(v, e)))", pairs
+    )
+    for text, value, share in zip(texts, values, shares, strict=True):
+        mantissa = text.split("e")[0].replace(".", "").lstrip("0")
+        assert len(mantissa) == (1 if share > 0.05 else 2), text
+        assert float(text) == pytest.approx(value, rel=0.5 if share > 0.05 else 0.05)
+        assert len(text) <= 7
 
 
 def test_codes_are_read_as_they_were_written(plain, rng):

@@ -126,11 +126,11 @@ class MatrixView {
     const { palette } = this.app;
     for (let i = top; i <= bottom; i++) {
       for (let j = left; j <= right; j++) {
-        const { kind, value } = head.reading(i, j);
-        if (kind === "zero" || kind === "bound") continue;
+        const reading = head.reading(i, j);
+        if (reading.kind === "zero" || reading.kind === "bound") continue;
         const [x, y] = camera.place(i + 0.5, j + 0.5);
-        const dark = scale.at(Codes.encode(value, scale.unit)) > 0.5;
-        painter.text(area.left + x, area.top + y, Reading.brief(value), {
+        const dark = scale.at(Codes.encode(reading.value, scale.unit)) > 0.5;
+        painter.text(area.left + x, area.top + y, Reading.brief(reading), {
           fill: dark ? palette.surface : palette.ink, size: 11, align: "center",
         });
       }

@@ -55,11 +55,11 @@ const Reading = (() => {
     }
   }
 
-  /** Two digits, for a label in a cell of the map. */
-  function brief(value) {
-    if (value === 0) return "0";
-    if (value < 0.0005) return "<.001";
-    return value < 0.995 ? value.toFixed(value < 0.01 ? 3 : 2).replace(/^0/, "") : value.toFixed(2);
+  /** For a label in a cell of the map: two digits, or the one that the precision leaves. */
+  function brief({ value, error }) {
+    const digits = error > value / 20 ? 1 : 2;
+    if (value < 0.0001) return value.toExponential(digits - 1);
+    return Number(value).toPrecision(digits).replace(/^0\./, ".");
   }
 
   /** Four digits of a statistic. */

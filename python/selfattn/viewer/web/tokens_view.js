@@ -165,7 +165,8 @@ class TokensView {
   paintColumn(painter, side, place, chosen, heads, layout) {
     const { app } = this;
     const [first, last] = this.visible(side, layout);
-    const most = Math.floor((layout.text - 12) / 7.5);
+    const numbered = app.count(side) > 20 && layout.text > 150 && app.token(side, 0) !== null;
+    const most = Math.floor((layout.text - (numbered ? 60 : 12)) / 7.5);
     const shade = heads.length === 1 ? heads[0].colour : app.palette.accent;
     for (let index = first; index <= last; index++) {
       const y = this.middle(side, index, layout);
@@ -177,7 +178,15 @@ class TokensView {
       this.paintToken(painter, side, app.label(side, index, most), y, layout,
         { isChosen, isMatch: app.isMatch(side, index), share, shade, faint: chosen !== null });
       if (side === "key") this.paintStrip(painter, heads, shares, y, layout);
+      if (numbered) this.paintPosition(painter, side, index, y, layout);
     }
+  }
+
+  /** A token's position, small at the edge, where words repeat and lines come from far away. */
+  paintPosition(painter, side, index, y, layout) {
+    const [x, align] = side === "query" ? [12, "left"] : [layout.width - 12, "right"];
+    const style = { align, fill: this.app.palette.soft, size: 11, alpha: 0.75 };
+    painter.text(x, y, Text.count(index), style);
   }
 
   /** A token's weight over that of the strongest line; 0 where it is not known. */
