@@ -158,6 +158,8 @@ def test_a_pixel_of_a_large_map_is_the_strongest_of_its_block(page, rng):
         rows, columns, strongest, mean = block(page.point(x, y))
         inside = weights[0, rows, columns]
         assert inside.size > 1
+        unit = weights[0, rows].max() / 255
+        assert interval(strongest)[1] <= 1.1 * (inside.max() + 1.5 * unit)
         assert_shown(strongest, inside.max())
         low, high = interval(mean)
         assert low <= inside.mean() <= high

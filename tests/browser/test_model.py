@@ -18,7 +18,7 @@ def model(rng):
     return weights, selfattn.view(weights, tokens, layers=["low", "high"])
 
 
-def names(page):
+def names_of(page):
     return page.run(
         "return [...document.querySelectorAll('#model button')]"
         ".map((button) => [Number(button.dataset.layer), Number(button.dataset.head)])"
@@ -27,7 +27,7 @@ def names(page):
 
 def test_a_row_per_layer(page, model):
     page.open(model[1]).press("3")
-    assert names(page) == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert names_of(page) == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     headings = page.run("return [...document.querySelectorAll('h3')].map((h) => h.textContent)")
     assert headings == ["low", "high"]
     pictures = page.run(
@@ -48,7 +48,7 @@ def test_sorted_by_a_statistic(page, model):
     for name, values in facts.items():
         page.choose("#sort", name)
         order = np.argsort(values.ravel())
-        assert names(page) == [list(divmod(int(i), 3)) for i in order]
+        assert names_of(page) == [list(divmod(int(i), 3)) for i in order]
         shown = page.run(
             "return [...document.querySelectorAll('#model .value')].map((v) => v.textContent)"
         )
@@ -60,7 +60,20 @@ def test_sorted_by_head_scores(page, rng):
     stats = Statistics.of(softmax_maps(rng, 3, 10, 10), side=4)
     stats.head_scores = {"induction": np.array([0.9, 0.1, 0.5])}
     page.open(selfattn.view(stats)).press("3").choose("#sort", "induction")
-    assert [head for _, head in names(page)] == [1, 2, 0]
+    assert [head for _, head in names_of(page)] == [1, 2, 0]
+
+
+def test_head_scores_may_have_any_name(page, rng):
+    stats = Statistics.of(softmax_maps(rng, 2, 10, 10), side=4)
+    names = ["constructor", "__proto__", "<b>bold</b>", "toString"]
+    stats.head_scores = {name: np.array([0.5 + i, 0.25]) for i, name in enumerate(names)}
+    page.open(selfattn.view(stats))
+    for i, name in enumerate(names):
+        assert f"{name}{0.5 + i:g}" in page.text("#panel-facts")
+    page.press("3")
+    for name in names:
+        page.choose("#sort", name)
+        assert [head for _, head in names_of(page)] == [1, 0]
 
 
 def test_a_click_opens_the_map(page, model):
@@ -82,7 +95,7 @@ def test_arrow_keys_go_from_map_to_map(page, model):
 def test_many_heads_fit_a_narrow_page(page, rng):
     page.resize(480, 700)
     page.open(selfattn.view(softmax_maps(rng, 30, 9, 5, 5), layers=range(30))).press("3")
-    assert len(names(page)) == 270
+    assert len(names_of(page)) == 270
     assert page.run("return document.documentElement.scrollWidth") <= 480
     assert page.run(
         "const frame = document.querySelector('#model').getBoundingClientRect();"

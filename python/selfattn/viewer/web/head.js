@@ -75,29 +75,31 @@ class DenseHead extends Head {
     return value === 1 ? Reading.bound(1.5 * unit) : Reading.rounded(value * unit, unit / 2);
   }
 
-  strongest([top, left], [bottom, right]) {
-    let most = Reading.zero;
-    for (let i = top; i < bottom; i++) {
-      for (let j = left; j < right; j++) {
-        const reading = this.reading(i, j);
-        if (reading.value > most.value) most = reading;
-      }
-    }
-    return most;
+  strongest(from, end) {
+    let [low, high] = [0, 0];
+    this.visit(from, end, (least, most) => {
+      low = Math.max(low, least);
+      high = Math.max(high, most);
+    });
+    return Reading.between(low, high);
   }
 
-  mean([top, left], [bottom, right]) {
-    let [value, error] = [0, 0];
+  mean(from, end) {
+    let [low, high] = [0, 0];
+    this.visit(from, end, (least, most) => {
+      low += least;
+      high += most;
+    });
+    const cells = (end[0] - from[0]) * (end[1] - from[1]);
+    const rounding = 1 + 2 ** -23;
+    return Reading.between(low / cells / rounding, (high / cells) * rounding);
+  }
+
+  /** Call back with the limits of each cell of a block. */
+  visit([top, left], [bottom, right], see) {
     for (let i = top; i < bottom; i++) {
-      for (let j = left; j < right; j++) {
-        const reading = this.reading(i, j);
-        value += reading.value;
-        error += reading.error;
-      }
+      for (let j = left; j < right; j++) see(...Reading.limits(this.reading(i, j)));
     }
-    const cells = (bottom - top) * (right - left);
-    const rounding = value * 2 ** -23;
-    return value > 0 ? Reading.rounded(value / cells, (error + rounding) / cells) : Reading.zero;
   }
 
   row(i, most) {

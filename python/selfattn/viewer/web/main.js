@@ -26,8 +26,8 @@
   app.onChange(({ view, layer, head, shown, several }) =>
     [view, layer, head, shown, several, app.palette], () => controls.draw());
   app.listeners.push(() => views[app.state.view].draw());
-  app.onChange(({ layer, head, shown }) =>
-    [app.current(), layer, head, shown, app.palette, app.loaded], () => panel.draw());
+  app.onChange(({ view, layer, head, shown }) =>
+    [app.current(), view, layer, head, shown, app.palette, app.loaded], () => panel.draw());
   new ResizeObserver(() => app.redraw()).observe(document.getElementById("stage"));
   document.body.dataset.ready = "true";
   for (const draw of app.listeners) draw();

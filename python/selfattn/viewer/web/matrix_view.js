@@ -25,6 +25,7 @@ class MatrixView {
     const height = this.element.clientHeight;
     const painter = Stage.fit(this.canvas, width, height, this.app.palette.font);
     this.paint(painter, width, height, window.devicePixelRatio || 1);
+    this.paintMinimap(painter, this.layout(width, height));
   }
 
   /** A file of a whole map has no empty margin on its right. */
@@ -40,7 +41,7 @@ class MatrixView {
     const top = this.axes.gutter("key", height < 400 ? 74 : 104);
     return {
       left, top, width: Math.max(1, width - left - 16),
-      height: Math.max(1, height - top - MatrixView.BOTTOM), whole: [width, height],
+      height: Math.max(1, height - top - MatrixView.BOTTOM),
     };
   }
 
@@ -63,7 +64,6 @@ class MatrixView {
     });
     this.axes.paint(painter, area);
     if (source.pyramid !== null) this.paintLegend(painter, area, source);
-    this.paintMinimap(painter, area);
   }
 
   /** What to draw from: the map, or its thumbnail while the map is on its way. */
@@ -149,13 +149,13 @@ class MatrixView {
     const [x0, y0] = camera.place(0, 0);
     const line = { stroke: ink, width: 1, alpha: 0.35 };
     if (place.query !== null) {
-      for (const edge of wide < 4 ? [high / 2] : [0, high]) {
+      for (const edge of high < 4 ? [high / 2] : [0, high]) {
         painter.line(area.left + x0, area.top + y + edge, area.left + x0 + fullWidth,
           area.top + y + edge, line);
       }
     }
     if (place.key !== null) {
-      for (const edge of high < 4 ? [wide / 2] : [0, wide]) {
+      for (const edge of wide < 4 ? [wide / 2] : [0, wide]) {
         painter.line(area.left + x + edge, area.top + y0, area.left + x + edge,
           area.top + y0 + fullHeight, line);
       }

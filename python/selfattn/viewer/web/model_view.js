@@ -3,9 +3,11 @@
  * statistic. Thumbnails are buttons; arrow keys go from one to the next.
  */
 class ModelView {
-  static NAMES = {
-    entropy: "entropy", distance: "distance", max: "largest weight",
-  };
+  /** What is written for the statistics that every file may have; head scores go by their names. */
+  static NAMES = new Map([
+    ["entropy", "entropy"], ["distance", "distance"], ["max", "largest weight"],
+  ]);
+  static UNITS = new Map([["entropy", " nats"], ["distance", " tokens"]]);
 
   constructor(app) {
     this.app = app;
@@ -18,15 +20,16 @@ class ModelView {
   static sortable(app) {
     const { entries } = app.heads;
     const names = Object.keys(entries[0].header.facts);
-    return names.filter((name) => entries.every((entry) => name in entry.header.facts));
+    return names.filter((name) =>
+      entries.every((entry) => Object.hasOwn(entry.header.facts, name)));
   }
 
   static title(fact) {
-    return ModelView.NAMES[fact] ?? fact;
+    return ModelView.NAMES.get(fact) ?? Text.shorten(fact, 40);
   }
 
   static unit(fact) {
-    return { entropy: " nats", distance: " tokens" }[fact] ?? "";
+    return ModelView.UNITS.get(fact) ?? "";
   }
 
   draw() {

@@ -50,7 +50,7 @@ class Panel {
   drawHead(head) {
     this.say(this.headName(), "Point at a token, or choose one with the arrow keys.");
     for (const [name, value] of Object.entries(head.header.facts)) {
-      const title = name in ModelView.NAMES ? `mean ${ModelView.title(name)}` : name;
+      const title = (ModelView.NAMES.has(name) ? "mean " : "") + ModelView.title(name);
       this.addFact(title, Reading.statistic(value) + ModelView.unit(name));
     }
     this.addFact("stored", this.storage(head));
@@ -138,7 +138,9 @@ class Panel {
   /** The largest weights of the current token, of the shown heads, the strongest first. */
   drawTable(side, other, index, active) {
     const shown = this.app.shownHeads();
-    const heads = shown.some(({ head }) => head === active) ? shown : [];
+    const heads = this.app.state.view === "tokens"
+      ? shown
+      : shown.filter(({ head }) => head === active);
     const best = new Map();
     for (const one of heads) {
       const found = side === "query"

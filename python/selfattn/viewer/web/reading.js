@@ -12,6 +12,18 @@ const Reading = (() => {
   const bound = (value) => ({ kind: "bound", value, error: value });
   const zero = { kind: "zero", value: 0, error: 0 };
 
+  /** [lowest, highest] that the weight can be. */
+  function limits({ kind, value, error }) {
+    return kind === "bound" ? [0, value] : [value - error, value + error];
+  }
+
+  /** What is known of a number that is between two others. */
+  function between(low, high) {
+    if (high === 0) return zero;
+    if (low === high) return exact(low);
+    return low === 0 ? bound(high) : rounded((low + high) / 2, (high - low) / 2);
+  }
+
   /** The shortest decimal that a float32 is the nearest one of. */
   function shortest(value) {
     for (let digits = 1; digits < 9; digits++) {
@@ -65,5 +77,5 @@ const Reading = (() => {
   /** Four digits of a statistic. */
   const statistic = (value) => plain(Number((value === 0 ? 0 : value).toPrecision(4)));
 
-  return { exact, rounded, bound, zero, text, brief, statistic };
+  return { exact, rounded, bound, zero, limits, between, text, brief, statistic };
 })();
