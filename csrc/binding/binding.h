@@ -135,14 +135,15 @@ bool sa_ranges_meet(const sa_tensor *a, const sa_tensor *b);
 bool sa_tensors_overlap(const sa_tensor *a, const sa_tensor *b);
 bool sa_overlaps_itself(const sa_tensor *tensor);
 
-/* ---- calls.c, projection.c, probe.c: the functions of the module ---- */
+/* ---- calls.c, projection.c, plain_layer.c, probe.c: the functions of the module ---- */
 
 /* Raise what the core reported; with SA_INTERRUPTED the exception is set already. Returns -1. */
 int sa_raise(sa_status status, const sa_error *error);
 
-/* sa_control.poll in the calling thread, which has let the GIL go: Python's signal handlers, Ctrl-C
- * among them. context is the PyThreadState * of PyEval_SaveThread, by address. */
-int sa_poll_signals(void *context);
+/* Run the core on a checked call of so many multiply-adds, without the GIL if that pays, signals
+ * heard meanwhile. */
+typedef sa_status sa_step(const void *call, const sa_control *control, sa_error *error);
+int sa_compute(sa_step *step, const void *call, double work);
 
 extern const sa_signature sa_attention_signature;
 PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
@@ -151,6 +152,7 @@ PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t 
 PyObject *sa_check_attention_call(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                                   PyObject *kwnames);
 PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_args);
+PyObject *sa_call_layer(PyObject *module, PyObject *const *args, Py_ssize_t n_args);
 
 extern PyMethodDef sa_probe_methods[];
 

@@ -209,7 +209,8 @@ static int view_inputs(attention_call *call)
     return 0;
 }
 
-int sa_poll_signals(void *context)
+/* Runs in the calling thread: Python's signal handlers, Ctrl-C among them. */
+static int poll_signals(void *context)
 {
     PyThreadState **state = context;
     PyEval_RestoreThread(*state);
@@ -218,24 +219,28 @@ int sa_poll_signals(void *context)
     return raised;
 }
 
-static int compute(const attention_call *call)
+int sa_compute(sa_step *step, const void *call, double work)
 {
     sa_error error;
     error.text[0] = '\0';
-    if (call->sizes.work < gil_work) {
-        const sa_status status =
-            sa_forward(&call->problem, &call->sizes, &call->wanted, NULL, &error);
+    if (work < gil_work) {
+        const sa_status status = step(call, NULL, &error);
         return status == SA_OK ? 0 : sa_raise(status, &error);
     }
     PyThreadState *state = PyEval_SaveThread();
-    const sa_control control = {sa_poll_signals, &state};
-    const sa_status status =
-        sa_forward(&call->problem, &call->sizes, &call->wanted, &control, &error);
+    const sa_control control = {poll_signals, &state};
+    const sa_status status = step(call, &control, &error);
     PyEval_RestoreThread(state);
     if (PyErr_Occurred()) {
         return -1; /* a handler raised; the core may have been done before it could stop */
     }
     return status == SA_OK ? 0 : sa_raise(status, &error);
+}
+
+static sa_status forward(const void *context, const sa_control *control, sa_error *error)
+{
+    const attention_call *call = context;
+    return sa_forward(&call->problem, &call->sizes, &call->wanted, control, error);
 }
 
 static int check(attention_call *call)
@@ -278,7 +283,7 @@ PyObject *sa_call_attention(PyObject *Py_UNUSED(module), PyObject *const *args, 
     if (prepare(&call, args, n_args, kwnames) == 0 &&
         sa_open_outputs(call.outputs, optional(&call, ARG_OUT), &call.problem, &call.sizes,
                         call.inputs, N_INPUTS, &call.wanted) == 0 &&
-        compute(&call) == 0) {
+        sa_compute(forward, &call, call.sizes.work) == 0) {
         result = sa_close_outputs(call.outputs);
     }
     sa_release_outputs(call.outputs);

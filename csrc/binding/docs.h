@@ -239,6 +239,14 @@ static const char linear_doc[] =
     "Fill y (..., n_out) with x (..., n_in) @ weight (n_in, n_out) + bias (n_out,) or None; return "
     "y.";
 
+static const char attend_layer_doc[] =
+    "_attend_layer($module, x, w_in, b_in, w_o, b_o, heads, kv_heads, causal, num_threads, /)\n"
+    "--\n"
+    "\n"
+    "Self-attention of x (..., n, d_model) with all projections: w_in (d_model, (heads + 2 kv_heads) "
+    "d)\n"
+    "stacks those of queries, keys and values, w_o is (heads d, d_out). One type, float32 or float64.";
+
 static const char built_units_doc[] =
     "_built_units($module, /)\n"
     "--\n"

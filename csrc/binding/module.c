@@ -134,6 +134,7 @@ static PyMethodDef methods[] = {
      check_attention_doc},
     {"_check_output_memory", sa_check_output_memory, METH_O, check_output_memory_doc},
     {"_linear", (PyCFunction)(void (*)(void))sa_call_linear, METH_FASTCALL, linear_doc},
+    {"_attend_layer", (PyCFunction)(void (*)(void))sa_call_layer, METH_FASTCALL, attend_layer_doc},
     {"_built_units", built_units, METH_NOARGS, built_units_doc},
     {"_use_unit", use_unit, METH_O, use_unit_doc},
     {"_config", config, METH_NOARGS, config_doc},

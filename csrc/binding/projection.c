@@ -5,9 +5,6 @@
  */
 #include "binding.h"
 
-/* Below as many multiply-adds a call is over before another thread could make use of the GIL. */
-static const double gil_work = 2e5;
-
 enum { IN_X, IN_WEIGHT, IN_BIAS, N_INPUTS };
 
 typedef struct {
@@ -76,21 +73,10 @@ static int check(const linear_call *call, double *work)
     return 0;
 }
 
-static int compute(const linear_call *call, double work)
+static sa_status project(const void *context, const sa_control *control, sa_error *error)
 {
-    sa_error error;
-    if (work < gil_work) {
-        const sa_status status = sa_project(&call->projection, NULL, &error);
-        return status == SA_OK ? 0 : sa_raise(status, &error);
-    }
-    PyThreadState *state = PyEval_SaveThread();
-    const sa_control control = {sa_poll_signals, &state};
-    const sa_status status = sa_project(&call->projection, &control, &error);
-    PyEval_RestoreThread(state);
-    if (PyErr_Occurred()) {
-        return -1; /* a handler raised; the core may have been done before it could stop */
-    }
-    return status == SA_OK ? 0 : sa_raise(status, &error);
+    const linear_call *call = context;
+    return sa_project(&call->projection, control, error);
 }
 
 PyObject *sa_call_linear(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args)
@@ -107,7 +93,7 @@ PyObject *sa_call_linear(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
          sa_parse_num_threads(args[ARG_NUM_THREADS], "num_threads", &call.projection.num_threads) <
              0) ||
         take_inputs(&call, args) < 0 || take_y(&call, args[ARG_Y]) < 0 || check(&call, &work) < 0 ||
-        compute(&call, work) < 0) {
+        sa_compute(project, &call, work) < 0) {
         goto done;
     }
     result = Py_NewRef(args[ARG_Y]);

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ._arrays import Array, as_integer, float_dtype, take_arrays
 from ._head_parameters import HeadParameters
 from ._heads import Call, check_tokens, count_heads, project, split_heads
+from ._selfattn import _attend_layer
 
 __all__ = ["MultiHeadAttention"]
 
@@ -177,6 +178,14 @@ class MultiHeadAttention(HeadParameters):
         ValueError
             If its shape or value does not fit.
         """
+        if key is value is mask is bias is window is query_offset is scale is softcap is None and (
+            alibi_slopes is sinks is key_lengths is out is None
+            and return_weights is return_lse is False
+            and isinstance(causal, bool)
+        ):
+            found = self._attend_at_once(query, causal, num_threads)
+            if found is not None:
+                return found
         options = {
             "bias": bias, "causal": causal, "window": window, "query_offset": query_offset,
             "scale": scale, "softcap": softcap, "alibi_slopes": alibi_slopes, "sinks": sinks,
@@ -187,6 +196,23 @@ class MultiHeadAttention(HeadParameters):
         value = key if value is None else value
         inputs, dtype = self._take_inputs(query, key, value)
         return self._forward(inputs, dtype, mask, options, out)
+
+    def _attend_at_once(self, query: ArrayLike, causal: bool, num_threads: Any) -> Array | None:
+        """Self-attention without options, the steps of `_forward` in one call; None if the types
+        need a conversion."""
+        stacked = self._in_weight
+        if (
+            stacked is None
+            or type(query) is not np.ndarray
+            or query.dtype != self.dtype
+            or self.dtype.itemsize < 4
+        ):
+            return None
+        check_tokens("query", query, self.embed_dim)
+        return _attend_layer(
+            query, stacked.T, self._in_bias, self._out_weight.T, self._out_bias,
+            self.num_heads, self.num_kv_heads, causal, num_threads,
+        )  # fmt: skip
 
     def _forward(
         self,

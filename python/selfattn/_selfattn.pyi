@@ -173,6 +173,18 @@ def _linear(
     num_threads: SupportsIndex | None,
     /,
 ) -> _Array: ...
+def _attend_layer(
+    x: _Array,
+    w_in: _Array,
+    b_in: _Array | None,
+    w_o: _Array,
+    b_o: _Array | None,
+    heads: int,
+    kv_heads: int,
+    causal: bool,
+    num_threads: SupportsIndex | None,
+    /,
+) -> _Array: ...
 def _probe_gemm(unit: str, a: ArrayLike, b: ArrayLike, /) -> _Array: ...
 def _probe_exp2(unit: str, t: ArrayLike, m: float, /) -> _Array: ...
 def _probe_tanh(unit: str, x: ArrayLike, /) -> _Array: ...

@@ -183,6 +183,9 @@ class MultiHeadAttention(_Parameters):
     True
     """
 
+    def _attend_at_once(self, query: ArrayLike, causal: bool, num_threads: Any) -> None:
+        """There is one way here."""
+
     def _forward(
         self,
         inputs: tuple[Array, Array, Array],
