@@ -135,7 +135,7 @@ bool sa_ranges_meet(const sa_tensor *a, const sa_tensor *b);
 bool sa_tensors_overlap(const sa_tensor *a, const sa_tensor *b);
 bool sa_overlaps_itself(const sa_tensor *tensor);
 
-/* ---- calls.c, projection.c, probe.c: the functions of the module ---- */
+/* ---- calls.c, stats.c, projection.c, probe.c: the functions of the module ---- */
 
 /* Raise what the core reported; with SA_INTERRUPTED the exception is set already. Returns -1. */
 int sa_raise(sa_status status, const sa_error *error);
@@ -149,6 +149,9 @@ PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t 
                             PyObject *kwnames);
 /* The same without results: the checks of all arguments but out, and what the call would take. */
 PyObject *sa_check_attention_call(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
+                                  PyObject *kwnames);
+/* A request, then attention's arguments; a dict of arrays. */
+PyObject *sa_call_attention_stats(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                                   PyObject *kwnames);
 PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_args);
 
