@@ -41,7 +41,8 @@ def plain_signature(function):
 
 def test_exports():
     assert set(selfattn.__all__) == {
-        "MultiHeadAttention", "__version__", "attention", "estimate", "get_num_threads",
+        "AttentionStats", "MultiHeadAttention", "__version__", "attention", "attention_stats",
+        "estimate", "get_num_threads",
         "layer_norm", "plot", "positional", "reference", "register_threadpoolctl",
         "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
         "threads", "to_bertviz", "to_circuitsvis", "units", "view",
@@ -50,8 +51,8 @@ def test_exports():
     assert selfattn.attention is _selfattn.attention
     assert inspect.isbuiltin(selfattn.attention)
     assert set(reference.__all__) == {
-        "MultiHeadAttention", "attention", "estimate", "layer_norm", "positional",
-        "scaled_dot_product_attention", "self_attention",
+        "MultiHeadAttention", "attention", "attention_stats", "estimate", "layer_norm",
+        "positional", "scaled_dot_product_attention", "self_attention",
     }  # fmt: skip
 
 

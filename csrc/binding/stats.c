@@ -130,6 +130,9 @@ static int open_arrays(stats_call *s)
             memory[i] = PyArray_DATA(s->arrays[i]);
         }
     }
+    if (memory[TOP_WEIGHTS] == NULL || memory[TOP_INDICES] == NULL) {
+        s->wanted.top_k = 0;
+    }
     s->wanted.entropy = memory[ENTROPY];
     s->wanted.max = memory[MAX];
     s->wanted.distance = memory[DISTANCE];
