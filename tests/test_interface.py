@@ -43,7 +43,7 @@ def test_exports():
     assert set(selfattn.__all__) == {
         "AttentionStats", "MultiHeadAttention", "__version__", "attention", "attention_stats",
         "estimate", "get_num_threads",
-        "layer_norm", "plot", "positional", "reference", "register_threadpoolctl",
+        "layer_norm", "plot", "positional", "reference", "register_threadpoolctl", "rollout",
         "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
         "threads", "to_bertviz", "to_circuitsvis", "units", "view",
     }  # fmt: skip
@@ -52,7 +52,7 @@ def test_exports():
     assert inspect.isbuiltin(selfattn.attention)
     assert set(reference.__all__) == {
         "MultiHeadAttention", "attention", "attention_stats", "estimate", "layer_norm",
-        "positional", "scaled_dot_product_attention", "self_attention",
+        "positional", "rollout", "scaled_dot_product_attention", "self_attention",
     }  # fmt: skip
 
 

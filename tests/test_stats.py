@@ -326,3 +326,26 @@ def test_wrong_arguments_of_c():
 def test_twins_have_one_signature():
     names = [list(inspect.signature(p.attention_stats).parameters) for p in (selfattn, reference)]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("shape", [(40, 8), (3, 40, 8), (2, 3, 40, 8)])
+def test_rollout(rng, shape):
+    """Columns carried back through the layers are the rows of the product of all matrices."""
+    layers = [(3 * rng.standard_normal(shape), rng.standard_normal(shape)) for _ in range(4)]
+    for rows in (-1, [0, 39, 7], slice(None)):
+        found = selfattn.rollout(layers, rows, causal=True)
+        right = reference.rollout(layers, rows, causal=True)
+        np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("package", [selfattn, reference])
+def test_rollout_refuses(package):
+    for layers, more, text in (
+        ([], {}, "layers is empty"),
+        ([(X, X)], {"residual": 2}, "residual is 2"),
+        ([(X, X), (X[:, :3], X[:, :3])], {}, "one number for all"),
+        ([(X, X)], {"rows": 5}, "rows has 5"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            package.rollout(layers, **more)

@@ -25,6 +25,7 @@ from ._estimate import estimate
 from ._layer import self_attention
 from ._multi_head import MultiHeadAttention
 from ._norm import layer_norm
+from ._rollout import rollout
 from ._sdpa import scaled_dot_product_attention
 from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
 from ._stats import attention_stats
@@ -46,6 +47,7 @@ __all__ = [
     "positional",
     "reference",
     "register_threadpoolctl",
+    "rollout",
     "scaled_dot_product_attention",
     "self_attention",
     "set_num_threads",

@@ -50,7 +50,9 @@ def attention_stats(
         ``(..., Hq, Nq, D)`` and ``(..., Hkv, Nk, D)``, or both 2-D, as for `attention`.
     value : array_like, optional
         ``(..., Hkv, Nk, Dv)``. Without it there is no output, and less to compute.
-    mask, bias, causal, window, query_offset, scale, softcap, alibi_slopes, sinks, key_lengths
+    mask, bias, causal, window, query_offset, scale, softcap : optional
+        As for `attention`.
+    alibi_slopes, sinks, key_lengths : optional
         As for `attention`.
     top_k : int
         How many of the largest weights of each query to keep.

@@ -19,6 +19,7 @@ from ._attention import attention
 from ._estimate import estimate
 from ._layer import MultiHeadAttention, self_attention
 from ._norm import layer_norm
+from ._rollout import rollout
 from ._sdpa import scaled_dot_product_attention
 from ._stats import attention_stats
 
@@ -29,6 +30,7 @@ __all__ = [
     "estimate",
     "layer_norm",
     "positional",
+    "rollout",
     "scaled_dot_product_attention",
     "self_attention",
 ]
