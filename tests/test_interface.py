@@ -41,8 +41,9 @@ def plain_signature(function):
 
 def test_exports():
     assert set(selfattn.__all__) == {
-        "MultiHeadAttention", "__version__", "attention", "estimate", "get_num_threads",
-        "layer_norm", "plot", "positional", "reference", "register_threadpoolctl",
+        "AttentionStats", "MultiHeadAttention", "__version__", "attention", "attention_stats",
+        "estimate", "get_num_threads",
+        "layer_norm", "plot", "positional", "reference", "register_threadpoolctl", "rollout",
         "scaled_dot_product_attention", "self_attention", "set_num_threads", "show_config",
         "threads", "to_bertviz", "to_circuitsvis", "units", "view",
     }  # fmt: skip
@@ -50,8 +51,8 @@ def test_exports():
     assert selfattn.attention is _selfattn.attention
     assert inspect.isbuiltin(selfattn.attention)
     assert set(reference.__all__) == {
-        "MultiHeadAttention", "attention", "estimate", "layer_norm", "positional",
-        "scaled_dot_product_attention", "self_attention",
+        "MultiHeadAttention", "attention", "attention_stats", "estimate", "layer_norm",
+        "positional", "rollout", "scaled_dot_product_attention", "self_attention",
     }  # fmt: skip
 
 

@@ -135,7 +135,7 @@ bool sa_ranges_meet(const sa_tensor *a, const sa_tensor *b);
 bool sa_tensors_overlap(const sa_tensor *a, const sa_tensor *b);
 bool sa_overlaps_itself(const sa_tensor *tensor);
 
-/* ---- calls.c, projection.c, plain_layer.c, probe.c: the functions of the module ---- */
+/* ---- calls.c, statistics.c, projection.c, plain_layer.c, probe.c: the functions of the module ---- */
 
 /* Raise what the core reported; with SA_INTERRUPTED the exception is set already. Returns -1. */
 int sa_raise(sa_status status, const sa_error *error);
@@ -145,11 +145,18 @@ int sa_raise(sa_status status, const sa_error *error);
 typedef sa_status sa_step(const void *call, const sa_control *control, sa_error *error);
 int sa_compute(sa_step *step, const void *call, double work);
 
+/* Runs in the calling thread: Python's signal handlers, Ctrl-C among them. context: the thread state
+ * that PyEval_SaveThread gave. */
+int sa_poll_signals(void *context);
+
 extern const sa_signature sa_attention_signature;
 PyObject *sa_call_attention(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                             PyObject *kwnames);
 /* The same without results: the checks of all arguments but out, and what the call would take. */
 PyObject *sa_check_attention_call(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
+                                  PyObject *kwnames);
+/* A request, then attention's arguments; a dict of arrays. */
+PyObject *sa_call_attention_stats(PyObject *module, PyObject *const *args, Py_ssize_t n_args,
                                   PyObject *kwnames);
 PyObject *sa_call_linear(PyObject *module, PyObject *const *args, Py_ssize_t n_args);
 PyObject *sa_call_layer(PyObject *module, PyObject *const *args, Py_ssize_t n_args);

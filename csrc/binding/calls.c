@@ -4,31 +4,7 @@
  * then is a pointer taken into any array. Signal handlers run while the core computes, and NumPy
  * does not let them resize an array that the call holds a reference to.
  */
-#include "binding.h"
-
-/* Below as many multiply-adds a call is over before another thread could make use of the GIL. */
-static const double gil_work = 2e5;
-
-enum {
-    ARG_QUERY,
-    ARG_KEY,
-    ARG_VALUE,
-    ARG_MASK,
-    ARG_BIAS,
-    ARG_CAUSAL,
-    ARG_WINDOW,
-    ARG_QUERY_OFFSET,
-    ARG_SCALE,
-    ARG_SOFTCAP,
-    ARG_ALIBI_SLOPES,
-    ARG_SINKS,
-    ARG_KEY_LENGTHS,
-    ARG_RETURN_WEIGHTS,
-    ARG_RETURN_LSE,
-    ARG_OUT,
-    ARG_NUM_THREADS,
-    N_ARGS
-};
+#include "calls.h"
 
 static const char *const argument_names[N_ARGS] = {
     "query",        "key",         "value",        "mask",           "bias",
@@ -47,29 +23,6 @@ const sa_signature sa_attention_signature = {
     .names = argument_names,
     .interned = interned_names,
 };
-
-/* The arrays among the arguments, those that the core reads in the caller's memory first. */
-enum {
-    IN_QUERY,
-    IN_KEY,
-    IN_VALUE,
-    IN_MASK,
-    IN_BIAS,
-    IN_QUERY_OFFSET,
-    IN_ALIBI_SLOPES,
-    IN_SINKS,
-    IN_KEY_LENGTHS,
-    N_INPUTS
-};
-
-typedef struct {
-    PyObject *args[N_ARGS]; /* borrowed; NULL where not given */
-    sa_input inputs[N_INPUTS];
-    sa_output outputs[SA_N_OUTPUTS];
-    sa_problem problem;
-    sa_sizes sizes;
-    sa_outputs wanted;
-} attention_call;
 
 int sa_raise(sa_status status, const sa_error *error)
 {
@@ -95,13 +48,13 @@ int sa_raise(sa_status status, const sa_error *error)
 }
 
 /* The argument, or NULL if it is not there or says None. */
-static PyObject *optional(const attention_call *call, int arg)
+static PyObject *optional(const sa_call *call, int arg)
 {
     PyObject *object = call->args[arg];
     return object == Py_None ? NULL : object;
 }
 
-static int take_numbers(attention_call *call)
+static int take_numbers(sa_call *call)
 {
     sa_problem *problem = &call->problem;
     PyObject *window = optional(call, ARG_WINDOW);
@@ -123,7 +76,7 @@ static int take_numbers(attention_call *call)
     return 0;
 }
 
-static int take_choices(attention_call *call)
+static int take_choices(sa_call *call)
 {
     sa_problem *problem = &call->problem;
     PyObject *const *args = call->args;
@@ -169,7 +122,7 @@ static const struct {
     [IN_KEY_LENGTHS] = {sa_take_integers, ARG_KEY_LENGTHS},
 };
 
-static int take_inputs(attention_call *call)
+static int take_inputs(sa_call *call)
 {
     sa_problem *problem = &call->problem;
     const sa_tensor **const slots[N_INPUTS] = {
@@ -194,7 +147,7 @@ static int take_inputs(attention_call *call)
     return 0;
 }
 
-static int view_inputs(attention_call *call)
+static int view_inputs(sa_call *call)
 {
     sa_input *inputs = call->inputs;
     if (sa_view_operands(inputs) < 0) {
@@ -209,8 +162,7 @@ static int view_inputs(attention_call *call)
     return 0;
 }
 
-/* Runs in the calling thread: Python's signal handlers, Ctrl-C among them. */
-static int poll_signals(void *context)
+int sa_poll_signals(void *context)
 {
     PyThreadState **state = context;
     PyEval_RestoreThread(*state);
@@ -223,12 +175,12 @@ int sa_compute(sa_step *step, const void *call, double work)
 {
     sa_error error;
     error.text[0] = '\0';
-    if (work < gil_work) {
+    if (work < SA_GIL_WORK) {
         const sa_status status = step(call, NULL, &error);
         return status == SA_OK ? 0 : sa_raise(status, &error);
     }
     PyThreadState *state = PyEval_SaveThread();
-    const sa_control control = {poll_signals, &state};
+    const sa_control control = {sa_poll_signals, &state};
     const sa_status status = step(call, &control, &error);
     PyEval_RestoreThread(state);
     if (PyErr_Occurred()) {
@@ -239,11 +191,11 @@ int sa_compute(sa_step *step, const void *call, double work)
 
 static sa_status forward(const void *context, const sa_control *control, sa_error *error)
 {
-    const attention_call *call = context;
+    const sa_call *call = context;
     return sa_forward(&call->problem, &call->sizes, &call->wanted, control, error);
 }
 
-static int check(attention_call *call)
+static int check(sa_call *call)
 {
     sa_error error;
     error.text[0] = '\0';
@@ -251,9 +203,7 @@ static int check(attention_call *call)
     return status == SA_OK ? 0 : sa_raise(status, &error);
 }
 
-/* Everything up to the outputs. */
-static int prepare(attention_call *call, PyObject *const *args, Py_ssize_t n_args,
-                   PyObject *kwnames)
+int sa_prepare_call(sa_call *call, PyObject *const *args, Py_ssize_t n_args, PyObject *kwnames)
 {
     for (int i = 0; i < N_INPUTS; i++) {
         call->inputs[i].array = NULL;
@@ -265,7 +215,7 @@ static int prepare(attention_call *call, PyObject *const *args, Py_ssize_t n_arg
     return failed ? -1 : 0;
 }
 
-static void release_inputs(attention_call *call)
+void sa_release_inputs(sa_call *call)
 {
     for (int i = 0; i < N_INPUTS; i++) {
         Py_XDECREF(call->inputs[i].array);
@@ -275,32 +225,32 @@ static void release_inputs(attention_call *call)
 PyObject *sa_call_attention(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n_args,
                             PyObject *kwnames)
 {
-    attention_call call;
+    sa_call call;
     for (int i = 0; i < SA_N_OUTPUTS; i++) {
         call.outputs[i].given = call.outputs[i].filled = NULL;
     }
     PyObject *result = NULL;
-    if (prepare(&call, args, n_args, kwnames) == 0 &&
+    if (sa_prepare_call(&call, args, n_args, kwnames) == 0 &&
         sa_open_outputs(call.outputs, optional(&call, ARG_OUT), &call.problem, &call.sizes,
                         call.inputs, N_INPUTS, &call.wanted) == 0 &&
         sa_compute(forward, &call, call.sizes.work) == 0) {
         result = sa_close_outputs(call.outputs);
     }
     sa_release_outputs(call.outputs);
-    release_inputs(&call);
+    sa_release_inputs(&call);
     return result;
 }
 
 PyObject *sa_check_attention_call(PyObject *Py_UNUSED(module), PyObject *const *args,
                                   Py_ssize_t n_args, PyObject *kwnames)
 {
-    attention_call call;
+    sa_call call;
     PyObject *result = NULL;
-    if (prepare(&call, args, n_args, kwnames) == 0) {
+    if (sa_prepare_call(&call, args, n_args, kwnames) == 0) {
         int n_threads;
         const size_t bytes = sa_scratch_bytes(&call.problem, &call.sizes, &n_threads);
         result = Py_BuildValue("ni", (Py_ssize_t)bytes, n_threads);
     }
-    release_inputs(&call);
+    sa_release_inputs(&call);
     return result;
 }

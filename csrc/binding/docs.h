@@ -226,6 +226,16 @@ static const char check_attention_doc[] =
     "scratch\n"
     "memory and the threads that it would take.";
 
+static const char attention_stats_doc[] =
+    "_attention_stats($module, request, /, query, key, value, mask=None, *, bias=None, "
+    "causal=False, window=None, query_offset=None, scale=None, softcap=None, alibi_slopes=None, "
+    "sinks=None, key_lengths=None, num_threads=None)\n"
+    "--\n"
+    "\n"
+    "A dict of attention's output, its lse and the statistics in request (names, top_k, begin and "
+    "end\n"
+    "of the queries that received counts, columns or None, progress or None).";
+
 static const char check_output_memory_doc[] =
     "_check_output_memory($module, entries, /)\n"
     "--\n"

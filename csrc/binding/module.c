@@ -132,6 +132,8 @@ static PyMethodDef methods[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, get_num_threads_doc},
     {"_check_attention", WITH_KEYWORDS(sa_check_attention_call), METH_FASTCALL | METH_KEYWORDS,
      check_attention_doc},
+    {"_attention_stats", WITH_KEYWORDS(sa_call_attention_stats), METH_FASTCALL | METH_KEYWORDS,
+     attention_stats_doc},
     {"_check_output_memory", sa_check_output_memory, METH_O, check_output_memory_doc},
     {"_linear", (PyCFunction)(void (*)(void))sa_call_linear, METH_FASTCALL, linear_doc},
     {"_attend_layer", (PyCFunction)(void (*)(void))sa_call_layer, METH_FASTCALL, attend_layer_doc},

@@ -9,21 +9,18 @@
 
 #include "arena.h"
 #include "dispatch.h"
+#include "heads.h"
 #include "plan.h"
 #include "pool.h"
 #include "scratch.h"
 #include "status.h"
-#include "views.h"
 
 typedef struct {
     const sa_sizes *sizes;
     const sa_kernels *kernels;
     sa_plan plan;
     sa_schedule schedule;
-    sa_causal causal;
-    bool mean;
-    sa_access query, key, value, mask, bias, query_offset, key_lengths, out, weights, lse;
-    const sa_tensor *slopes, *sinks;
+    sa_heads heads;
     char *states; /* [items, n_chunks, state_stride] */
     ptrdiff_t state_stride;
     ptrdiff_t mean_queries; /* queries of an item of head means */
@@ -45,89 +42,8 @@ static void begin_call(call *c, const sa_problem *p, const sa_sizes *z, const sa
     c->sizes = z;
     c->kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
     c->plan = sa_plan_numerics(p, z);
-    c->causal = p->causal;
-    c->mean = p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
-    c->slopes = p->alibi_slopes;
-    c->sinks = p->sinks;
     c->plan.keeps_p = weights_fit(p, z, outputs);
-    sa_view(p->query, z, SA_AXES_ALL, &c->query);
-    sa_view(p->key, z, SA_AXES_ALL, &c->key);
-    sa_view(p->value, z, SA_AXES_ALL, &c->value);
-    sa_view(p->mask, z, SA_AXES_ALL, &c->mask);
-    sa_view(p->bias, z, SA_AXES_ALL, &c->bias);
-    sa_view(p->query_offset, z, 0, &c->query_offset);
-    sa_view(p->key_lengths, z, 0, &c->key_lengths);
-    sa_view(outputs->out, z, SA_AXES_ALL, &c->out);
-    sa_view(p->lse ? outputs->lse : NULL, z, SA_AXIS_HEAD | SA_AXIS_ROW, &c->lse);
-    sa_view(p->weights != SA_WEIGHTS_NONE ? outputs->weights : NULL, z,
-            c->mean ? SA_AXIS_ROW | SA_AXIS_COL : SA_AXES_ALL, &c->weights);
-}
-
-static sa_matrix matrix_at(const sa_access *a, const sa_sizes *z, ptrdiff_t b, ptrdiff_t head)
-{
-    return (sa_matrix){
-        .data = a->data ? a->data + sa_batch_offset(a, z, b) + head * a->head_stride : NULL,
-        .row_stride = a->row_stride,
-        .col_stride = a->col_stride,
-        .dtype = a->dtype,
-    };
-}
-
-static sa_score_term term_at(const sa_access *a, const sa_sizes *z, ptrdiff_t b, ptrdiff_t head)
-{
-    const sa_matrix m = matrix_at(a, z, b, head);
-    return (sa_score_term){m.data, a->head_stride, m.row_stride, m.col_stride, m.dtype};
-}
-
-/* The position of query 0; far beyond any key it makes no difference where. */
-static int64_t offset_of(const call *c, ptrdiff_t b, ptrdiff_t n_keys)
-{
-    const int64_t far = (int64_t)1 << 61;
-    if (c->causal == SA_CAUSAL_LOWER_RIGHT) {
-        return (int64_t)n_keys - (int64_t)c->sizes->n_q;
-    }
-    const int64_t x = c->query_offset.data ? sa_read_i64(&c->query_offset, c->sizes, b) : 0;
-    return x < -far ? -far : x > far ? far : x;
-}
-
-/* Key head `kv` of batch entry b; plane = b * n_kv_heads + kv. */
-static void view_head(const call *c, ptrdiff_t plane, sa_head *head)
-{
-    const sa_sizes *z = c->sizes;
-    const ptrdiff_t b = plane / z->n_kv_heads, kv = plane % z->n_kv_heads;
-    const ptrdiff_t h = kv * c->plan.group;
-    *head = (sa_head){
-        .query = matrix_at(&c->query, z, b, h),
-        .key = matrix_at(&c->key, z, b, kv),
-        .value = matrix_at(&c->value, z, b, kv),
-        .out = matrix_at(&c->out, z, b, h),
-        .query_head_stride = c->query.head_stride,
-        .out_head_stride = c->out.head_stride,
-        .mask = term_at(&c->mask, z, b, h),
-        .bias = term_at(&c->bias, z, b, h),
-        .n_keys = z->n_k,
-    };
-    if (c->weights.data && !c->mean) {
-        head->weights = matrix_at(&c->weights, z, b, h);
-        head->weights_head_stride = c->weights.head_stride;
-    }
-    if (c->lse.data) {
-        head->lse = c->lse.data + sa_batch_offset(&c->lse, z, b) + h * c->lse.head_stride;
-        head->lse_row_stride = c->lse.row_stride;
-        head->lse_head_stride = c->lse.head_stride;
-    }
-    if (c->slopes) {
-        head->slopes_stride = c->slopes->strides[0];
-        head->slopes = (const char *)c->slopes->data + h * head->slopes_stride;
-    }
-    if (c->sinks) {
-        head->sinks_stride = c->sinks->strides[0];
-        head->sinks = (const char *)c->sinks->data + h * head->sinks_stride;
-    }
-    if (c->key_lengths.data) {
-        head->n_keys = (ptrdiff_t)sa_read_i64(&c->key_lengths, z, b);
-    }
-    head->query_offset = offset_of(c, b, head->n_keys);
+    sa_view_heads(p, z, outputs, &c->heads);
 }
 
 /* Block `item` of the call; head is where its view is put. */
@@ -138,7 +54,7 @@ static sa_block block_at(const call *c, ptrdiff_t item, sa_head *head)
     const ptrdiff_t index = item % per_head;
     const ptrdiff_t begin = (s->last_first ? per_head - 1 - index : index) * s->block_rows;
     const ptrdiff_t end = begin + s->block_rows;
-    view_head(c, item / per_head, head);
+    sa_view_head(&c->heads, item / per_head, head);
     return (sa_block){&c->plan, head, begin, end < rows ? end : rows};
 }
 
@@ -194,9 +110,9 @@ static void run_mean(void *context, ptrdiff_t item, void *scratch)
     mean_bytes(c, &kernel_bytes);
     sa_head *heads = (sa_head *)(void *)((char *)scratch + kernel_bytes);
     for (ptrdiff_t kv = 0; kv < n_kv_heads; kv++) {
-        view_head(c, b * n_kv_heads + kv, &heads[kv]);
+        sa_view_head(&c->heads, b * n_kv_heads + kv, &heads[kv]);
     }
-    const sa_matrix mean = matrix_at(&c->weights, c->sizes, b, 0);
+    const sa_matrix mean = sa_matrix_at(&c->heads.weights, c->sizes, b, 0);
     c->kernels->forward_mean(&c->plan, heads, n_kv_heads, begin, end, &mean, scratch, stop);
 }
 
@@ -252,7 +168,7 @@ static void plan_schedule(call *c, const sa_problem *p)
 static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
 {
     plan_schedule(c, p);
-    if (c->mean && c->weights.data) {
+    if (c->heads.mean && c->heads.weights.data) {
         return forward_mean(c, control, error);
     }
     const ptrdiff_t n_blocks =

@@ -126,6 +126,33 @@ sa_status sa_forward(const sa_problem *problem, const sa_sizes *sizes, const sa_
 /* Bytes of scratch memory that sa_forward would take, and how many threads it would use at most. */
 size_t sa_scratch_bytes(const sa_problem *problem, const sa_sizes *sizes, int *n_threads);
 
+/* Statistics of the weights of attention, in passes over tiles: never n_q x n_k numbers at a time.
+ * Arrays are C-contiguous, in front the batch axes and heads as in lse; numbers have lse's type. A
+ * NULL array is not wanted. What `sa_forward` returns for the same problem goes into `sa_outputs`
+ * (weights must not be asked for). docs of selfattn.attention_stats say what each one means. */
+typedef struct {
+    void *entropy, *max, *distance; /* [..., n_q] */
+    int64_t *argmax;                /* [..., n_q] */
+    ptrdiff_t top_k;
+    void *top_weights, *top_rest; /* [..., n_q, top_k] and [..., n_q] */
+    int64_t *top_indices;         /* [..., n_q, top_k] */
+    void *received;               /* [..., n_k] sums over the queries received_begin ... end - 1 */
+    ptrdiff_t received_begin, received_end;
+    const sa_tensor *columns; /* lse's type, [..., n_q, n_columns]; broadcasts as query does */
+    ptrdiff_t n_columns;
+    void *weighted; /* [..., n_k, n_columns] */
+    /* If given, called where sa_control.poll is and with the same meaning of its answer; fraction of
+     * the work that is done, from 0 to 1. */
+    int (*progress)(void *context, double fraction);
+    void *progress_context;
+} sa_statistics;
+
+/* sa_check_attention and sa_check_outputs must have passed. Memory of its own: a few MiB a thread,
+ * and 16 bytes for each row if there are column sums. */
+sa_status sa_compute_statistics(const sa_problem *problem, const sa_sizes *sizes,
+                                const sa_outputs *outputs, const sa_statistics *statistics,
+                                const sa_control *control, sa_error *error);
+
 /* A projection: y = x weight + bias, each in its own float type; y is SA_F64 if x or weight is.
  * Computed in double if y is SA_F64, else in float. */
 typedef struct {

@@ -71,6 +71,36 @@ typedef struct {
     ptrdiff_t row_begin, row_end;
 } sa_block;
 
+/* What attention_stats wants to know of the rows of a head, see sa_statistics in selfattn.h; any
+ * array may be NULL. Numbers are of the unit's compute type. Query i of head g of the group stands
+ * at g * n_q + i of an array, row r of the head at r of row_m and row_inverse. */
+typedef struct {
+    void *entropy, *max, *distance; /* [group, n_q] */
+    int64_t *argmax;
+    ptrdiff_t top_k;
+    void *top_weights, *top_rest; /* [group, n_q, top_k] and [group, n_q] */
+    int64_t *top_indices;
+    void *row_m;         /* [n_q * group] final maximum ... */
+    double *row_inverse; /* ... and 1 / denominator, 0 where a row saw nothing: for the columns */
+} sa_row_stats;
+
+/* Sums over the queries of a head for one tile of keys. Column j of head g of the group stands at
+ * g * n_k + j; what is NULL or has no columns is not wanted. */
+typedef struct {
+    const sa_plan *plan;
+    const sa_head *head;
+    const void *row_m;
+    const double *row_inverse;
+    ptrdiff_t key;                          /* first key of the tile */
+    ptrdiff_t block_rows;                   /* decides the order of summation */
+    void *received;                         /* [group, n_k] */
+    ptrdiff_t received_begin, received_end; /* the queries that count */
+    sa_matrix factors;                      /* [n_q, n_columns] of head 0, in the compute type */
+    ptrdiff_t factors_head_stride, n_columns;
+    void *weighted; /* [group, n_k, ld_weighted] */
+    ptrdiff_t ld_weighted;
+} sa_columns;
+
 /* Asked now and then inside a block; true = give up, the outputs no longer matter. */
 typedef struct {
     bool (*stop)(void *context);
@@ -125,6 +155,14 @@ typedef struct sa_kernels {
     void (*forward_mean)(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_kv_heads,
                          ptrdiff_t query_begin, ptrdiff_t query_end, const sa_matrix *mean,
                          void *workspace, sa_stop stop);
+
+    /* forward, and statistics of the rows. */
+    size_t (*stats_bytes)(const sa_plan *plan, ptrdiff_t max_rows);
+    void (*stats)(const sa_block *block, const sa_row_stats *stats, void *workspace, sa_stop stop);
+
+    /* Statistics of a tile of keys, from the maxima and denominators that stats has left. */
+    size_t (*columns_bytes)(const sa_columns *columns);
+    void (*columns)(const sa_columns *columns, void *workspace, sa_stop stop);
 
     /* A block of a projection. Bits of a row depend on that row of X, W and b only. */
     size_t (*linear_bytes)(const sa_linear_plan *plan, ptrdiff_t max_rows);

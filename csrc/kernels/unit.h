@@ -66,11 +66,14 @@ typedef int32_t real_bits;
 #include "tiles/groups.h"
 #include "tiles/decode.h"
 #include "tiles/keep.h"
+#include "tiles/stats_rows.h"
 #include "tiles/tile.h"
 #include "tiles/queries.h"
 #include "tiles/forward.h"
 #include "tiles/weights.h"
+#include "tiles/stats_columns.h"
 #include "tiles/entry.h"
+#include "tiles/stats_entry.h"
 #include "tiles/linear.h"
 #include "tiles/probe.h"
 
@@ -87,6 +90,10 @@ const sa_kernels SA_UNIT_TABLE = {
     .combine = combine,
     .mean_workspace_bytes = mean_workspace_bytes,
     .forward_mean = forward_mean,
+    .stats_bytes = stats_bytes,
+    .stats = stats,
+    .columns_bytes = columns_bytes,
+    .columns = columns,
     .linear_bytes = linear_bytes,
     .linear = linear,
     .probe_gemm = probe_gemm,

@@ -10,7 +10,8 @@
 
 `attention` is the main function, `scaled_dot_product_attention` the same under PyTorch's
 signature. `self_attention` and `MultiHeadAttention` are the layer, projections included;
-`positional` and `layer_norm` are what a Transformer needs beside it, and `estimate` tells what a
+`attention_stats` gives exact statistics of the weights at any length. `positional` and `layer_norm`
+are what a Transformer needs beside it, and `estimate` tells what a
 call costs. `reference` has all of them in plain NumPy. `view` shows weights as an offline page,
 `plot` draws them with matplotlib, `to_bertviz` and `to_circuitsvis` hand them on. `units`,
 `show_config` and the thread functions are about the installation; so are ``python -m selfattn
@@ -24,16 +25,21 @@ from ._estimate import estimate
 from ._layer import self_attention
 from ._multi_head import MultiHeadAttention
 from ._norm import layer_norm
+from ._rollout import rollout
 from ._sdpa import scaled_dot_product_attention
 from ._selfattn import __version__, attention, get_num_threads, set_num_threads, units
+from ._stats import attention_stats
+from ._stats_result import AttentionStats
 from ._threads import on_import as _on_import
 from ._threads import register_threadpoolctl, threads
 from .viewer import view
 
 __all__ = [
+    "AttentionStats",
     "MultiHeadAttention",
     "__version__",
     "attention",
+    "attention_stats",
     "estimate",
     "get_num_threads",
     "layer_norm",
@@ -41,6 +47,7 @@ __all__ = [
     "positional",
     "reference",
     "register_threadpoolctl",
+    "rollout",
     "scaled_dot_product_attention",
     "self_attention",
     "set_num_threads",

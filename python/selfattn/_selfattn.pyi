@@ -164,6 +164,25 @@ def _check_attention(
     out: _Array | tuple[_Array | None, ...] | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> tuple[int, int]: ...
+def _attention_stats(
+    request: tuple[object, int, int, int, _Array | None, object],
+    /,
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    bias: ArrayLike | None = None,
+    causal: _Causal = False,
+    window: _Window | None = None,
+    query_offset: ArrayLike | None = None,
+    scale: SupportsFloat | SupportsIndex | None = None,
+    softcap: SupportsFloat | SupportsIndex | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    sinks: ArrayLike | None = None,
+    key_lengths: ArrayLike | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> dict[str, _Array]: ...
 def _check_output_memory(entries: tuple[_Array | None, ...], /) -> None: ...
 def _linear(
     x: ArrayLike,

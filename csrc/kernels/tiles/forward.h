@@ -18,6 +18,7 @@ static void begin_block(block_work *w, const sa_block *block, void *workspace, s
     w->n_rows = block->row_end - block->row_begin;
     w->headroom = 0;
     w->keeping = false;
+    w->stats = NULL;
     carve_block(w, block->plan, w->n_rows, workspace);
     find_visible_rows(w);
     find_terms(w);

@@ -146,7 +146,13 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
             m[i] = raise_max(w, s + i * SCORE_LD, m[i], begin, end, &w->alpha[at + i]);
         }
         long_sum sums[TILE_ROWS];
+        if (takes_stats(w)) {
+            keep_logits(w, s, g->rows, begin, end);
+        }
         weigh_rows(w, s, m, sums, g->rows, begin, end);
+        if (takes_stats(w)) {
+            take_stats(w, tile->key, g, s, m, sums);
+        }
         for (ptrdiff_t i = 0; i < g->rows; i++) {
             add_long(&st->l[g->row + i], (double)w->alpha[at + i], 1, sums[i]);
         }

@@ -54,9 +54,10 @@ typedef struct {
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     long_sum *again_l;             /* [rows] the state of those rows, without o */
     real *again_m;
-    real *tile_m; /* [rows, tiles] maximum with which P was kept, NaN: not kept */
-    bool keeping; /* P of each tile goes into the weights' rows; see keep.h */
-    real *alpha;  /* [SA_SCORE_ROWS] factor from the old maximum to the new */
+    real *tile_m;             /* [rows, tiles] maximum with which P was kept, NaN: not kept */
+    bool keeping;             /* P of each tile goes into the weights' rows; see keep.h */
+    struct stats_work *stats; /* NULL: no statistics; see stats_rows.h */
+    real *alpha;              /* [SA_SCORE_ROWS] factor from the old maximum to the new */
 } block_work;
 
 typedef struct {

@@ -19,14 +19,18 @@ from ._attention import attention
 from ._estimate import estimate
 from ._layer import MultiHeadAttention, self_attention
 from ._norm import layer_norm
+from ._rollout import rollout
 from ._sdpa import scaled_dot_product_attention
+from ._stats import attention_stats
 
 __all__ = [
     "MultiHeadAttention",
     "attention",
+    "attention_stats",
     "estimate",
     "layer_norm",
     "positional",
+    "rollout",
     "scaled_dot_product_attention",
     "self_attention",
 ]
