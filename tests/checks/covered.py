@@ -82,7 +82,7 @@ class Gate:
 
     def check(self, unit: str, path: str, lines: dict[int, Line]) -> tuple[int, int, int, int]:
         """(lines reached, lines, branches taken, branches)"""
-        text = [""] + (self.sources / path).read_text(encoding="ascii").splitlines()
+        text = ["", *(self.sources / path).read_text(encoding="ascii").splitlines()]
         counts = [0, 0, 0, 0]
         for number, line in sorted(lines.items()):
             branches = line.branches if path.startswith(WITH_BRANCHES) else {}
