@@ -85,8 +85,8 @@ class Build:
 
     def sources(self) -> list[Path]:
         units = [self.tree / f"csrc/kernels/units/unit_scalar_{t}.c" for t in ("f32", "f64")]
-        return [*sorted(self.tree.glob("csrc/core/*.c")), *sorted(self.tree.glob("csrc/binding/*.c")),
-                *units]  # fmt: skip
+        folders = ("csrc/core", "csrc/binding")
+        return [source for f in folders for source in sorted(self.tree.glob(f"{f}/*.c"))] + units
 
     def compile(self, source: Path) -> bool:
         includes = [f"-I{np.get_include()}", f"-I{sysconfig.get_path('include')}"]
