@@ -241,7 +241,8 @@ PyObject *sa_check_output_memory(PyObject *Py_UNUSED(module), PyObject *entries)
         outputs[i].given = PyArray_Check(entry) ? (PyArrayObject *)entry : NULL;
         if (outputs[i].given != NULL) {
             const int dtype = sa_classify_dtype(PyArray_DESCR(outputs[i].given));
-            sa_fill_tensor(&outputs[i].tensor, outputs[i].given, dtype < 0 ? SA_F64 : dtype);
+            sa_fill_tensor(&outputs[i].tensor, outputs[i].given,
+                           dtype < 0 ? SA_F64 : (sa_dtype)dtype);
         }
     }
     return check_given(outputs) < 0 ? NULL : Py_NewRef(Py_None);

@@ -17,7 +17,9 @@
  *   v_keep(t, seen)                  t where the byte is not 0, else -inf
  *   v_finite_or_zero(a)              a where finite, else 0
  *   v_transpose(rows)                LANES x LANES
- *   v_load_f16 v_load_bf16 v_store_f16             float units only
+ *   v_load_bytes(p)                  v_load from any address: a mask need not be aligned to its type
+ *   v_load_f16 v_load_bf16           the same from 16-bit numbers; float units only
+ *   v_store_f16                      float units only
  */
 #include <math.h>
 #include <stdbool.h>

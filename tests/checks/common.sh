@@ -18,10 +18,10 @@ fail() {
     exit 1
 }
 
-needs() { # needs COMMAND...: tools that are not Python packages; .ci/tools installs them
+needs() { # needs COMMAND...: tools that are not Python packages
     local tool
     for tool; do
-        command -v "$tool" >/dev/null || fail "$tool is not installed (see .ci/tools)"
+        command -v "$tool" >/dev/null || fail "$tool is not installed (apt install it; .ci/tools has the ones that .ci/run needs)"
     done
 }
 

@@ -31,6 +31,9 @@ typedef struct {
     sa_dtype dtype;
 } layout;
 
+/* Multiply-adds of a head beyond which a problem has only one: the formula in long double is slow. */
+enum { LARGE = 40000 };
+
 static layout choose_layout(choices *c, wish w)
 {
     static const sa_dtype dtypes[] = {SA_F32, SA_F64, SA_F16, SA_BF16};
@@ -41,12 +44,12 @@ static layout choose_layout(choices *c, wish w)
     l.d = choose_size(c, w.d, false);
     l.d_v = choose_size(c, w.d_v, false);
     l.is_2d = chance(c, 4);
-    if (l.n_k >= 480 && w.n_k < 0) { /* the formula in long double is slow */
+    if (l.n_k >= 480 && w.n_k < 0) {
         l.n_q %= 20;
         l.d %= 41;
         l.d_v %= 41;
     }
-    if (!l.is_2d && l.n_q * l.n_k <= 128 * 160) {
+    if (!l.is_2d && (l.n_q + 1) * (l.n_k + 1) * (l.d + l.d_v + 1) <= LARGE) {
         l.n_batch = (int)choose(c, 3);
         for (int i = 0; i < l.n_batch; i++) {
             l.batch[i] = 1 + (ptrdiff_t)choose(c, 2);

@@ -19,7 +19,8 @@
 #include "calls.h"
 #include "memory.h"
 
-enum { FAULT = 86, LARGEST_SIZE = 131, PLANTED_TRIES = 600 };
+/* Scratch memory is carved in steps of 64 bytes, so that its last ones need not be in use. */
+enum { FAULT = 86, LARGEST_SIZE = 131, PLANTED_TRIES = 600, SCRATCH_SHIFT = 256 };
 
 static uint64_t seed_now;
 
@@ -107,7 +108,7 @@ static bool faults(const call *f, int planted, long step, const char *unit)
         d.planted_step = step;
         d.unit = unit;
         memory_place(step > 0 ? AT_UPPER_PAGE : AT_LOWER_PAGE);
-        memory_shift_scratch(planted < 0 ? 64 * step : 0);
+        memory_shift_scratch(planted < 0 ? SCRATCH_SHIFT * step : 0);
         setenv("SELFATTN_TEST_QUIET", "1", 1);
         for (uint64_t seed = 1; seed <= PLANTED_TRIES; seed++) {
             run_seed(f, seed, &d, text);

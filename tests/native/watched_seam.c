@@ -20,7 +20,12 @@ void *sa_alloc(size_t bytes)
     return bytes > ALIGNMENT ? block + shift : block; /* small ones are the lists' own */
 }
 
-void sa_free(void *memory) { memory_give(memory); }
+void sa_free(void *memory)
+{
+    if (shift == 0) { /* else nobody knows where the block began */
+        memory_give(memory);
+    }
+}
 
 int sa_thread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                      void *argument)

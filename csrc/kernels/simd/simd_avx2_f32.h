@@ -23,6 +23,7 @@ typedef __m256 vec;
 static SA_INLINE vec v_zero(void) { return _mm256_setzero_ps(); }
 static SA_INLINE vec v_set1(real x) { return _mm256_set1_ps(x); }
 static SA_INLINE vec v_load(const real *p) { return _mm256_loadu_ps(p); }
+static SA_INLINE vec v_load_bytes(const void *p) { return _mm256_loadu_ps(p); }
 static SA_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
@@ -123,12 +124,12 @@ static SA_INLINE void v_transpose(vec r[LANES])
     }
 }
 
-static SA_INLINE vec v_load_f16(const uint16_t *p)
+static SA_INLINE vec v_load_f16(const void *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
-static SA_INLINE vec v_load_bf16(const uint16_t *p)
+static SA_INLINE vec v_load_bf16(const void *p)
 {
     const __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));

@@ -20,6 +20,7 @@ typedef __m512 vec;
 static SA_INLINE vec v_zero(void) { return _mm512_setzero_ps(); }
 static SA_INLINE vec v_set1(real x) { return _mm512_set1_ps(x); }
 static SA_INLINE vec v_load(const real *p) { return _mm512_loadu_ps(p); }
+static SA_INLINE vec v_load_bytes(const void *p) { return _mm512_loadu_ps(p); }
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
@@ -133,12 +134,12 @@ static SA_INLINE void v_transpose(vec r[LANES])
     }
 }
 
-static SA_INLINE vec v_load_f16(const uint16_t *p)
+static SA_INLINE vec v_load_f16(const void *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
-static SA_INLINE vec v_load_bf16(const uint16_t *p)
+static SA_INLINE vec v_load_bf16(const void *p)
 {
     const __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));

@@ -11,12 +11,14 @@ static SA_INLINE vec v_mul(vec a, vec b) { return a * b; }
 static SA_INLINE vec v_div(vec a, vec b) { return a / b; }
 static SA_INLINE vec v_fma(vec a, vec b, vec c) { return a * b + c; }
 
-static SA_INLINE vec v_load(const real *p)
+static SA_INLINE vec v_load_bytes(const void *p)
 {
     vec a;
     memcpy(&a, p, sizeof a);
     return a;
 }
+
+static SA_INLINE vec v_load(const real *p) { return v_load_bytes(p); }
 
 static SA_INLINE void v_store(real *p, vec a) { memcpy(p, &a, sizeof a); }
 

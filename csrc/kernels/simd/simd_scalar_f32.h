@@ -63,8 +63,7 @@ static SA_INLINE double wide_total(wide a)
     return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]);
 }
 
-/* A mask need not be aligned, not even to two bytes. */
-static SA_INLINE vec v_load_f16(const uint16_t *p)
+static SA_INLINE vec v_load_f16(const void *p)
 {
     uint16_t h[LANES];
     memcpy(h, p, sizeof h);
@@ -72,7 +71,7 @@ static SA_INLINE vec v_load_f16(const uint16_t *p)
                  half_to_float(h[3])};
 }
 
-static SA_INLINE vec v_load_bf16(const uint16_t *p)
+static SA_INLINE vec v_load_bf16(const void *p)
 {
     uint16_t h[LANES];
     memcpy(h, p, sizeof h);

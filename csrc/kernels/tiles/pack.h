@@ -72,14 +72,14 @@ static SA_INLINE vec load_lanes(const char *p, sa_dtype t)
 {
 #if !SA_UNIT_IS_F64
     if (t == SA_F16) {
-        return v_load_f16((const uint16_t *)(const void *)p);
+        return v_load_f16(p);
     }
     if (t == SA_BF16) {
-        return v_load_bf16((const uint16_t *)(const void *)p);
+        return v_load_bf16(p);
     }
 #endif
     (void)t;
-    return v_load((const real *)(const void *)p);
+    return v_load_bytes(p);
 }
 
 /* Whether load_lanes can read elements of type t that lie side by side. */

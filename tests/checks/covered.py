@@ -1,0 +1,121 @@
+"""Which lines and branches of the C sources the tests reached, and the gate on it.
+
+    python covered.py OBJECTS SOURCES     OBJECTS: folder of .o, .gcno and .gcda; SOURCES: the tree
+
+Lines and branches of `csrc/binding` and `csrc/core`, and lines of `csrc/kernels` in each unit, are
+to be reached in full but for those that never.txt names, each with its reason. Run by
+tests/checks/coverage.
+"""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NEVER = Path(__file__).parent / "never.txt"
+WITH_BRANCHES = ("csrc/binding/", "csrc/core/")
+
+
+@dataclass
+class Line:
+    count: int = 0
+    branches: dict[int, int] = field(default_factory=dict)
+
+
+Coverage = dict[str, dict[int, Line]]
+
+
+def read_gcov(objects: Path, sources: Path) -> dict[str, Coverage]:
+    """{unit or "": {file: {line: Line}}}; a header of kernels counts for each unit by itself."""
+    found: dict[str, Coverage] = defaultdict(lambda: defaultdict(lambda: defaultdict(Line)))
+    for data in sorted(objects.rglob("*.gcda")):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["gcov", "--json-format", "--branch-probabilities", str(data)],
+                           cwd=folder, check=True, capture_output=True)  # fmt: skip
+            for path in Path(folder).glob("*.gcov.json.gz"):
+                add_report(found, json.loads(gzip.decompress(path.read_bytes())), data, sources)
+    return found
+
+
+def add_report(found: dict[str, Coverage], report: dict, data: Path, sources: Path) -> None:
+    for entry in report["files"]:
+        path = entry["file"].removeprefix(str(sources) + "/").removeprefix("./")
+        path = re.sub(r"[^/]+/\.\./", "", path)
+        if not path.startswith("csrc/"):
+            continue
+        unit = data.stem.removeprefix("unit_") if path.startswith("csrc/kernels/") else ""
+        for line in entry["lines"]:
+            total = found[unit][path][line["line_number"]]
+            total.count += line["count"]
+            for i, branch in enumerate(line["branches"]):
+                total.branches[i] = total.branches.get(i, 0) + branch["count"]
+
+
+def read_never() -> list[tuple[str, str]]:
+    """(file, text of the line) of what no test can reach, from lines "file: text"."""
+    rules = []
+    for line in NEVER.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            path, text = line.split(": ", 1)
+            rules.append((path, text.strip()))
+    return rules
+
+
+class Gate:
+    """Counts what was reached, and keeps what was not and is not excused."""
+
+    def __init__(self, sources: Path) -> None:
+        self.sources = sources
+        self.rules = read_never()
+        self.used: set[tuple[str, str]] = set()
+        self.missed: list[str] = []
+
+    def excused(self, path: str, text: str) -> bool:
+        hits = [rule for rule in self.rules if rule[0] == path and rule[1] in text]
+        self.used.update(hits)
+        return bool(hits)
+
+    def check(self, unit: str, path: str, lines: dict[int, Line]) -> tuple[int, int, int, int]:
+        """(lines reached, lines, branches taken, branches)"""
+        text = ["", *(self.sources / path).read_text(encoding="ascii").splitlines()]
+        counts = [0, 0, 0, 0]
+        for number, line in sorted(lines.items()):
+            branches = line.branches if path.startswith(WITH_BRANCHES) else {}
+            taken = sum(1 for count in branches.values() if count)
+            counts[0] += line.count > 0
+            counts[1] += 1
+            counts[2] += taken
+            counts[3] += len(branches)
+            reached = line.count > 0 and taken == len(branches)
+            if not reached and not self.excused(path, text[number]):
+                what = "never run" if line.count == 0 else f"{taken} of {len(branches)} branches"
+                where = f"{path}:{number}" + (f" ({unit})" if unit else "")
+                self.missed.append(f"{where}: {what}: {text[number].strip()}")
+        return counts[0], counts[1], counts[2], counts[3]
+
+
+def main() -> int:
+    objects, sources = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    gate = Gate(sources)
+    for unit, files in sorted(read_gcov(objects, sources).items()):
+        sums = [sum(c) for c in zip(*(gate.check(unit, *f) for f in sorted(files.items())),
+                                    strict=True)]  # fmt: skip
+        name = f"unit {unit}" if unit else "binding and core"
+        print(f"{name}: {sums[0]} of {sums[1]} lines, {sums[2]} of {sums[3]} branches")
+    stale = [f"never.txt: {path}: {text}" for path, text in gate.rules
+             if (path, text) not in gate.used]  # fmt: skip
+    for problem in gate.missed + stale:
+        print(problem)
+    print(f"{len(gate.rules)} documented never-branches")
+    failed = len(gate.missed) + len(stale)
+    print(f"{1 if not failed else 0} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

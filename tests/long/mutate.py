@@ -1,0 +1,172 @@
+"""Mutation testing: a small change of the C sources, and the tests must notice.
+
+    python mutate.py [--files csrc/core/check.c ...] [--sample N] [--seed S]
+
+Each mutant changes one operator, constant or condition of check.c, plan.c or visible.h, is compiled
+into a scalar-only build, and runs the tests until one fails (killed) or none does (survived).
+survivors.txt lists the survivors that change nothing a caller can see, each with its reason. Fewer
+than 95 % killed of the others is a failure. Run by tests/long/mutation.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ["csrc/core/check.c", "csrc/core/plan.c", "csrc/kernels/tiles/visible.h"]
+TESTS = {
+    "csrc/core/check.c": ["tests/test_errors.py", "tests/test_interface.py", "tests/test_out.py",
+                          "tests/test_types.py", "tests/test_accuracy.py"],
+    "csrc/core/plan.c": ["tests/test_golden.py", "tests/test_determinism.py",
+                         "tests/test_accuracy.py", "tests/test_threads.py"],
+    "csrc/kernels/tiles/visible.h": ["tests/test_nonfinite.py", "tests/test_golden.py",
+                                     "tests/test_accuracy.py", "tests/test_determinism.py"],
+}  # fmt: skip
+NEEDED = 0.95
+SECONDS = 240
+
+# (pattern, replacement): each match is a mutant of its own.
+RULES = [
+    (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "),
+    (r" == ", " != "), (r" != ", " == "), (r" && ", " || "), (r" \|\| ", " && "),
+    (r" \+ ", " - "), (r" - (?=\w)", " + "), (r" \* (?=\w)", " + "),
+    (r"\bif \((?=.*\) \{)", "if (!("), (r"\btrue\b", "false"), (r"\bfalse\b", "true"),
+    (r"(?<=[ (])1(?=[;, )])", "2"), (r"(?<=[ (])0(?=[;, )])", "1"),
+]  # fmt: skip
+
+
+def code_only(line: str) -> str:
+    """The line with comments and strings blanked, so that no rule matches in them."""
+    blank = lambda m: " " * len(m[0])  # noqa: E731
+    return re.sub(r'/\*.*?\*/|/\*.*|"(?:\\.|[^"\\])*"', blank, line)
+
+
+def mutants(path: str) -> list[tuple[int, str]]:
+    """(line number, new line) of every mutant."""
+    found = []
+    in_comment = False
+    for number, line in enumerate((ROOT / path).read_text(encoding="ascii").splitlines()):
+        started = in_comment or line.lstrip().startswith(("/*", "#", "*", "enum"))
+        in_comment = (in_comment or "/*" in line) and "*/" not in line.split("/*")[-1]
+        if started:
+            continue
+        code = code_only(line)
+        for pattern, new in RULES:
+            for match in re.finditer(pattern, code):
+                changed = line[: match.start()] + new + line[match.end() :]
+                if new == "if (!(":
+                    changed = changed[: changed.rindex(") {")] + ")) {"
+                found.append((number, changed))
+    return found
+
+
+class Build:
+    """A scalar-only build whose objects are made anew one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree, self.objects = folder / "tree", folder / "objects"
+        shutil.copytree(ROOT, self.tree, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+        self.objects.mkdir()
+        shutil.copytree(ROOT / "python/selfattn", folder / "package/selfattn")
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        self.module = folder / f"package/selfattn/_selfattn{suffix}"
+        self.path = folder / "package"
+        for source in self.sources():
+            assert self.compile(source), source
+
+    def sources(self) -> list[Path]:
+        units = [self.tree / f"csrc/kernels/units/unit_scalar_{t}.c" for t in ("f32", "f64")]
+        folders = ("csrc/core", "csrc/binding")
+        return [source for f in folders for source in sorted(self.tree.glob(f"{f}/*.c"))] + units
+
+    def compile(self, source: Path) -> bool:
+        includes = [f"-I{np.get_include()}", f"-I{sysconfig.get_path('include')}"]
+        command = ["gcc", "-std=c11", "-O1", "-fPIC", "-ffp-contract=off", "-w", *includes, "-c",
+                   str(source), "-o", str(self.objects / (source.stem + ".o"))]  # fmt: skip
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def link(self) -> bool:
+        objects = [str(p) for p in sorted(self.objects.glob("*.o"))]
+        command = ["gcc", "-shared", *objects, "-lm", "-lpthread", "-o", str(self.module)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def affected(self, path: str) -> list[Path]:
+        if path.endswith(".c"):
+            return [self.tree / path]
+        return [source for source in self.sources() if "unit_" in source.name]
+
+    def apply(self, path: str, text: str) -> bool:
+        (self.tree / path).write_text(text, encoding="ascii")
+        return all(self.compile(source) for source in self.affected(path)) and self.link()
+
+    def passes(self, path: str) -> bool:
+        env = os.environ | {"PYTHONPATH": str(self.path), "PYTHONDONTWRITEBYTECODE": "1",
+                            "SELFATTN_TEST_SEED": "20261122"}  # fmt: skip
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+                   *TESTS[path]]  # fmt: skip
+        try:
+            done = subprocess.run(command, cwd=self.tree, env=env, capture_output=True,
+                                  timeout=SECONDS)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+
+def read_survivors() -> set[tuple[str, str]]:
+    """(file, mutated line) of the mutants that are known to change nothing."""
+    rules = set()
+    text = (Path(__file__).parent / "survivors.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if ": " in line and not line.startswith("#"):
+            path, mutated = line.split(": ", 1)
+            rules.add((path, mutated.strip()))
+    return rules
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", nargs="*", default=FILES)
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    jobs = [(path, *mutant) for path in options.files for mutant in mutants(path)]
+    if options.sample:
+        jobs = random.Random(options.seed).sample(jobs, min(options.sample, len(jobs)))
+    known, counts = read_survivors(), {"killed": 0, "survived": 0, "equivalent": 0, "invalid": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        build = Build(Path(folder))
+        for path in options.files:
+            assert build.link()
+            assert build.passes(path), f"{path}: fails without a mutant"
+        for path, number, changed in jobs:
+            text = (ROOT / path).read_text(encoding="ascii")
+            lines = text.splitlines()
+            if not build.apply(
+                path, "\n".join([*lines[:number], changed, *lines[number + 1 :], ""])
+            ):
+                result = "invalid"
+            elif (path, changed.strip()) in known:
+                result = "equivalent"
+            else:
+                result = "survived" if build.passes(path) else "killed"
+            counts[result] += 1
+            if result == "survived":
+                print(f"{path}:{number + 1}: {changed.strip()}", flush=True)
+            build.apply(path, text)
+    total = counts["killed"] + counts["survived"]
+    print(f"{counts}; {counts['killed'] / max(total, 1):.1%} killed")
+    print(f"{counts['killed']} passed, {counts['survived']} failed")
+    return counts["killed"] < NEEDED * total
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
