@@ -16,6 +16,12 @@ from ._stats_result import Array, AttentionStats, check_names, query_window, row
 __all__ = ["attention_stats"]
 
 
+FIELDS = (
+    "output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max", "argmax",
+    "distance", "received", "weighted",
+)  # fmt: skip
+
+
 def attention_stats(
     query: ArrayLike,
     key: ArrayLike,
@@ -142,9 +148,7 @@ def attention_stats(
         del found["output"]
     if is_vector:
         found["weighted"] = found["weighted"][..., 0]
-    fields = ("output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max",
-              "argmax", "distance", "received", "weighted")  # fmt: skip
-    arrays: dict[str, Any] = {name: found.get(name) for name in fields}
+    arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
     return AttentionStats(
         **arrays,
         rows=None if numbers is None else recompute(numbers),

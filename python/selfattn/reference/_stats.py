@@ -14,6 +14,11 @@ from ._check import _integer, as_array, check_attention, check_num_threads
 from ._problem import Array, Problem
 from ._scores import visible
 
+FIELDS = (
+    "output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max", "argmax",
+    "distance", "received", "weighted", "rows",
+)  # fmt: skip
+
 
 def attention_stats(
     query: ArrayLike,
@@ -115,14 +120,8 @@ def attention_stats(
     if problem.is_2d:
         found = {name: None if x is None else x[0] for name, x in found.items()}
         weights = weights[0]
-    fields = ("output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max",
-              "argmax", "distance", "received", "weighted", "rows")  # fmt: skip
-    arrays: dict[str, Any] = {name: found.get(name) for name in fields}
-    return AttentionStats(
-        **arrays,
-        recompute=lambda chosen: weights[..., chosen, :],
-        n_k=n_k,
-    )
+    arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
+    return AttentionStats(**arrays, recompute=lambda chosen: weights[..., chosen, :], n_k=n_k)
 
 
 def _all_weights(problem: Problem) -> tuple[Array, Array, Array, Array]:
