@@ -260,6 +260,7 @@ def test_rectangular_maps_have_tokens_of_their_own(rng):
         (np.ones((2, 2)), {"tokens": "ab"}, TypeError, ["tokens", "sequence"]),
         (np.ones((2, 4)), {"tokens": list("abcd")}, ValueError, ["tokens[-2:], key_tokens=tok"]),
         (np.ones((2, 4)), {"key_tokens": ["a"]}, ValueError, ["key_tokens has 1", "4 keys"]),
+        (np.ones((2, 2)), {"query_offset": 0.5}, TypeError, ["query_offset is 0.5", "int"]),
         (np.ones((2, 2)), {"height": 5}, ValueError, ["height is 5", "at least 100"]),
         ([np.ones((1, 2, 2)), np.ones((1, 3, 3))], {}, ValueError, ["3 queries", "own"]),
         (Statistics(entropy=np.ones(3)), {}, ValueError, ["number of keys", "tokens"]),
