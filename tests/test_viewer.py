@@ -189,6 +189,13 @@ def test_statistics_with_the_least_there_can_be(rng):
     assert not cells["max"].any()
 
 
+def test_statistics_may_tell_the_number_of_keys():
+    found = page(Statistics(entropy=np.ones(3), n_k=7))
+    assert (found.header["queries"], found.header["keys"]) == (3, 7)
+    with pytest.raises(ValueError, match="n_k is 7, but received has 5 keys"):
+        selfattn.view(Statistics(entropy=np.ones(3), received=np.ones(5), n_k=7))
+
+
 def test_many_keys_take_wider_indices(rng):
     n = 70_000
     indices = np.full((1, 2, 3), -1)
