@@ -52,6 +52,7 @@ class Statistics:
     output: np.ndarray | None = None
     head_scores: dict[str, np.ndarray] = field(default_factory=dict)
     overview: Overview | None = None
+    n_k: int | None = None
 
     @classmethod
     def of(cls, weights, top_k=4, side=0):
@@ -75,7 +76,7 @@ class Statistics:
     def arrays(self):
         """The names and arrays of a file for ``python -m selfattn view``."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("lse", "output", "head_scores", "overview"):
+        for name in ("lse", "output", "head_scores", "overview", "n_k"):
             found.pop(name)
         found |= {f"head_score_{name}": value for name, value in self.head_scores.items()}
         if self.overview is not None:

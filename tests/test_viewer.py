@@ -189,6 +189,13 @@ def test_statistics_with_the_least_there_can_be(rng):
     assert not cells["max"].any()
 
 
+def test_statistics_may_tell_the_number_of_keys():
+    found = page(Statistics(entropy=np.ones(3), n_k=7))
+    assert (found.header["queries"], found.header["keys"]) == (3, 7)
+    with pytest.raises(ValueError, match="n_k is 7, but received has 5 keys"):
+        selfattn.view(Statistics(entropy=np.ones(3), received=np.ones(5), n_k=7))
+
+
 def test_many_keys_take_wider_indices(rng):
     n = 70_000
     indices = np.full((1, 2, 3), -1)
@@ -260,6 +267,7 @@ def test_rectangular_maps_have_tokens_of_their_own(rng):
         (np.ones((2, 2)), {"tokens": "ab"}, TypeError, ["tokens", "sequence"]),
         (np.ones((2, 4)), {"tokens": list("abcd")}, ValueError, ["tokens[-2:], key_tokens=tok"]),
         (np.ones((2, 4)), {"key_tokens": ["a"]}, ValueError, ["key_tokens has 1", "4 keys"]),
+        (np.ones((2, 2)), {"query_offset": 0.5}, TypeError, ["query_offset is 0.5", "int"]),
         (np.ones((2, 2)), {"height": 5}, ValueError, ["height is 5", "at least 100"]),
         ([np.ones((1, 2, 2)), np.ones((1, 3, 3))], {}, ValueError, ["3 queries", "own"]),
         (Statistics(entropy=np.ones(3)), {}, ValueError, ["number of keys", "tokens"]),

@@ -44,7 +44,7 @@ def make_document(
     key_tokens: object,
     layers: object,
     heads: object,
-    query_offset: int | None,
+    query_offset: object,
     title: object,
     exact: bool,
 ) -> Document:
@@ -56,8 +56,7 @@ def make_document(
     n_k = _number_of_keys(source, query_names, key_names)
     _check_tokens(query_names, key_names, n_q, n_k)
     same = key_names is None and n_q == n_k
-    if query_offset is None and same:
-        query_offset = 0
+    query_offset = _offset(query_offset, same)
     names = _layer_names(layers, len(source.layers))
     head_names = _head_names(heads, source.layers)
     _check_indices(source, n_k)
@@ -82,6 +81,15 @@ def _encode(
         else:
             maps.append(encode_kept(head, n_q, n_k, scores))
     return maps
+
+
+def _offset(query_offset: object, same: bool) -> int | None:
+    """Where query 0 stands among the keys: the argument, 0 if queries and keys are the same."""
+    if query_offset is None:
+        return 0 if same else None
+    if not isinstance(query_offset, int | np.integer) or isinstance(query_offset, bool):
+        raise TypeError(f"query_offset is {query_offset!r}: expected an int, as n_k - n_q")
+    return int(query_offset)
 
 
 def _number_of_keys(source: Source, tokens: list[str] | None, keys: list[str] | None) -> int:

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._foreign import foreign_array
-from ._statistics import ARRAYS, HeadStatistics, is_statistics, take_statistics
+from ._statistics import (
+    ARRAYS,
+    HeadStatistics,
+    is_statistics,
+    number_of_keys,
+    take_statistics,
+)
 
 __all__ = ["Source", "SourceLayer", "take_names", "take_source"]
 
@@ -28,6 +34,7 @@ class SourceLayer:
 
     heads: list[Array | HeadStatistics]
     scores: list[dict[str, float]]
+    n_k: int | None
 
 
 @dataclass
@@ -53,7 +60,8 @@ def take_source(attention: object, layers_named: bool) -> Source:
     for entry in _entries(attention):
         if is_statistics(entry):
             arrays, scores = take_statistics(entry)
-            layers += _split_statistics(arrays, scores, layers_named)
+            n_k = number_of_keys(entry, arrays)
+            layers += _split_statistics(arrays, scores, n_k, layers_named)
         else:
             name = "attention" if entry is attention else f"attention[{len(layers)}]"
             layers += _split_weights(foreign_array(name, entry), name, layers_named)
@@ -101,11 +109,11 @@ def _split_weights(array: Array, name: str, layers_named: bool) -> list[SourceLa
     array = array[(np.newaxis,) * (4 - array.ndim)]
     if array.shape[0] > 1 and not layers_named:
         raise ValueError(_batch_or_layers(name, array.shape))
-    return [SourceLayer(list(heads), [{} for _ in heads]) for heads in array]
+    return [SourceLayer(list(heads), [{} for _ in heads], array.shape[-1]) for heads in array]
 
 
 def _split_statistics(
-    arrays: HeadStatistics, scores: dict[str, Array], layers_named: bool
+    arrays: HeadStatistics, scores: dict[str, Array], n_k: int | None, layers_named: bool
 ) -> list[SourceLayer]:
     name = next(iter(arrays))
     leading = arrays[name].shape[: arrays[name].ndim - len(ARRAYS[name])]
@@ -130,6 +138,7 @@ def _split_statistics(
         SourceLayer(
             [{key: array[i, h] for key, array in flat.items()} for h in range(n_heads)],
             [{key: float(array[i, h]) for key, array in grid.items()} for h in range(n_heads)],
+            n_k,
         )
         for i in range(n_layers)
     ]
@@ -144,22 +153,21 @@ def _batch_or_layers(name: str, shape: tuple[int, ...]) -> str:
 
 def _common_sizes(layers: Sequence[SourceLayer]) -> tuple[int, int | None]:
     """Queries and keys, the same in all maps."""
-    n_q, n_k = None, None
+    n_q, n_k = _queries(layers[0]), None
     for layer in layers:
-        for head in layer.heads:
-            rows, columns = _sizes(head)
-            if (n_q is not None and rows != n_q) or (None not in (n_k, columns) and columns != n_k):
-                raise ValueError(
-                    f"one map has {rows} queries and {columns} keys, another {n_q} and {n_k}: "
-                    "maps of different sizes need views of their own"
-                )
-            n_q, n_k = rows, n_k if columns is None else columns
-    assert n_q is not None
+        rows, columns = _queries(layer), layer.n_k
+        if rows != n_q or (None not in (n_k, columns) and columns != n_k):
+            raise ValueError(
+                f"one map has {rows} queries and {columns} keys, another {n_q} and {n_k}: "
+                "maps of different sizes need views of their own"
+            )
+        n_k = n_k if columns is None else columns
     return n_q, n_k
 
 
-def _sizes(head: Array | HeadStatistics) -> tuple[int, int | None]:
+def _queries(layer: SourceLayer) -> int:
+    """How many queries the maps of a layer have."""
+    head = layer.heads[0]
     if isinstance(head, np.ndarray):
-        return head.shape[0], head.shape[1]
-    n_q = next(array.shape[0] for name, array in head.items() if "q" in ARRAYS[name])
-    return n_q, head["received"].shape[0] if "received" in head else None
+        return int(head.shape[0])
+    return next(int(array.shape[0]) for name, array in head.items() if "q" in ARRAYS[name])

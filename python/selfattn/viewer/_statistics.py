@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._foreign import foreign_array
 
-__all__ = ["ARRAYS", "HeadStatistics", "Statistics", "is_statistics", "take_statistics"]
+__all__ = [
+    "ARRAYS", "HeadStatistics", "Statistics", "is_statistics", "number_of_keys", "take_statistics",
+]  # fmt: skip
 
 Array = NDArray[Any]
 HeadStatistics = dict[str, Array]
@@ -58,6 +60,8 @@ class Statistics(Protocol):
     def head_scores(self) -> Mapping[str, ArrayLike] | None: ...
     @property
     def overview(self) -> OverviewLike | None: ...
+    @property
+    def n_k(self) -> int | None: ...
 
 
 def is_statistics(thing: object) -> TypeGuard[Statistics]:
@@ -99,6 +103,15 @@ def take_statistics(stats: Statistics) -> tuple[HeadStatistics, dict[str, Array]
     }
     _check_shapes(found, scores)
     return found, scores
+
+
+def number_of_keys(stats: Statistics, found: HeadStatistics) -> int | None:
+    """The keys that statistics are of, None where they leave it open."""
+    told = getattr(stats, "n_k", None)
+    counted = found["received"].shape[-1] if "received" in found else told
+    if told is not None and told != counted:
+        raise ValueError(f"n_k is {told!r}, but received has {counted} keys")
+    return None if counted is None else int(counted)
 
 
 def _checked_numbers(array: Array, name: str) -> Array:

@@ -84,7 +84,7 @@ class Panel {
 
   static TITLES = {
     entropy: "entropy", max: "largest weight", distance: "mean distance",
-    top_rest: "weight outside the kept", received: "received in all",
+    top_rest: "weight outside the kept", received: "weight received",
   };
 
   drawCell({ query, key, block }, head) {
