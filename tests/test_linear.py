@@ -175,7 +175,7 @@ def test_any(unit, seed, rows, n_in, n_out, dtype, kind, layout, biased):
 
 
 def test_no_floating_point_traces(unit, rng):
-    x, weight = tensor(rng, (4, 9)) * np.float32(1e38), tensor(rng, (9, 5)) * np.float32(1e38)
+    x, weight = tensor(rng, (4, 9)) * np.float32(1e37), tensor(rng, (9, 5)) * np.float32(1e37)
     with np.errstate(all="raise"):
         linear(x, weight)
         assert np.float32(1) / np.float32(3) == np.float32(1 / 3)
