@@ -61,11 +61,11 @@ def check_stats(found, problem, mask, columns):
     away = np.abs(position - np.arange(n_k))
     away = away.reshape(away.shape[-2:]) if w.ndim == 2 else away
     distance = (w * away).sum(-1)
-    close("distance", found.distance, distance, (slack * away).sum(-1) + sums * distance)
+    close("distance", found.distance, distance, (slack * away).sum(-1) + sums * distance + tiny)
     close("received", found.received, w.sum(-2), slack.sum(-2) + sums * w.sum(-2))
     back, size = np.swapaxes(w, -1, -2), np.abs(wide(columns))
     close("weighted", found.weighted, back @ wide(columns),
-          np.swapaxes(slack, -1, -2) @ size + 2 * sums * (back @ size))  # fmt: skip
+          np.swapaxes(slack, -1, -2) @ size + 2 * sums * (back @ size) + tiny * (n_q + 1))  # fmt: skip
     check_top(found, expected, w, slack)
 
 
