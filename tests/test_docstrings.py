@@ -107,5 +107,6 @@ def test_sections(name):
     parameters = inspect.signature(function).parameters
     if parameters:
         assert {"Parameters", "Raises"} <= set(sections)
-        described = re.findall(r"(?m)^([\w, ]+) :", doc.split("Parameters\n----------")[1])
+        listed = doc.split("Parameters\n----------")[1]
+        described = re.findall(r"(?m)^([\w, ]+) :", listed) + re.findall(r"(?m)^\*\*(\w+)$", listed)
         assert set(parameters) <= {n for line in described for n in line.split(", ")}
