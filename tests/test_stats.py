@@ -64,8 +64,8 @@ def check_stats(found, problem, mask, columns):
     close("distance", found.distance, distance, (slack * away).sum(-1) + sums * distance + tiny)
     close("received", found.received, w.sum(-2), slack.sum(-2) + sums * w.sum(-2))
     back, size = np.swapaxes(w, -1, -2), np.abs(wide(columns))
-    close("weighted", found.weighted, back @ wide(columns),
-          np.swapaxes(slack, -1, -2) @ size + 2 * sums * (back @ size) + tiny * (n_q + 1))  # fmt: skip
+    bound = np.swapaxes(slack, -1, -2) @ size + 2 * sums * (back @ size) + tiny * (n_q + 1)
+    close("weighted", found.weighted, back @ wide(columns), bound)
     check_top(found, expected, w, slack)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 import selfattn
 from attention_maps import HOSTILE, Page, Statistics, overview_by_loops, softmax_maps
+from selfattn._overview import block_size, overview_of, used_blocks
 from selfattn.viewer._codes import CODES_PER_OCTAVE, log_codes, quantise_rows
-from selfattn.viewer._overview import block_size, overview_of, used_blocks
 
 
 def page(*args, **options):

@@ -234,7 +234,9 @@ static const char attention_stats_doc[] =
     "\n"
     "A dict of attention's output, its lse and the statistics in request (names, top_k, begin and "
     "end\n"
-    "of the queries that received counts, columns or None, progress or None).";
+    "of the queries that received counts, columns or None, side of the overview, sets of keys or "
+    "None,\n"
+    "chains of tokens or None, progress or None).";
 
 static const char check_output_memory_doc[] =
     "_check_output_memory($module, entries, /)\n"

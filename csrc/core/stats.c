@@ -1,8 +1,9 @@
-/* stats.c -- sa_compute_statistics: rows in one job, then columns in another.
+/* stats.c -- sa_compute_statistics: rows in one job, then columns and an overview in others.
  *
  * An item of the first job is a block of rows, which leaves each row's final maximum and
- * 1 / denominator; an item of the second is a tile of keys of one key head, which walks over all
- * rows. So no sum is shared by two items, and no bit depends on the number of threads.
+ * 1 / denominator; one of the second is a tile of keys of one key head, which walks over all rows;
+ * one of the overview's is some rows of blocks, which walk over all keys. So no sum is shared by two
+ * items, and no bit depends on the number of threads.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -32,6 +33,7 @@ typedef struct {
     ptrdiff_t tiles;      /* of keys */
     ptrdiff_t first_column, n_columns;
     bool received;             /* in this pass */
+    ptrdiff_t block_lines;     /* rows of blocks of an overview that make an item */
     const sa_control *control; /* the caller's */
     int jobs, jobs_done;
     ptrdiff_t n_items; /* of this job */
@@ -72,6 +74,10 @@ static void run_rows(void *context, ptrdiff_t item, void *scratch)
         .top_weights = at(s->top_weights, first * s->top_k, size),
         .top_rest = at(s->top_rest, first, size),
         .top_indices = at(s->top_indices, first * s->top_k, sizeof(int64_t)),
+        .n_sets = s->n_sets,
+        .sets = s->sets,
+        .set_weights = at(s->set_weights, first * s->n_sets, size),
+        .batch = plane / c->sizes->n_kv_heads,
         .row_m = at(c->row_m, first, size),
         .row_inverse = at(c->row_inverse, first, sizeof(double)),
     };
@@ -122,6 +128,41 @@ static void run_columns(void *context, ptrdiff_t item, void *scratch)
     atomic_fetch_add_explicit(&c->items_done, 1, memory_order_relaxed);
 }
 
+/* Of a plane, from row `begin` of blocks on. */
+static sa_overview overview_at(const call *c, ptrdiff_t plane, ptrdiff_t begin)
+{
+    const sa_statistics *s = c->wanted;
+    const ptrdiff_t side = s->overview_side, end = begin + c->block_lines;
+    const ptrdiff_t first = plane * rows_per_plane(c), cells = plane * c->plan.group * side * side;
+    const size_t size = real_size(c);
+    const ptrdiff_t span_q = divide_up(c->plan.n_q, side), span_k = divide_up(c->plan.n_k, side);
+    return (sa_overview){
+        .plan = &c->plan,
+        .row_m = at(c->row_m, first, size),
+        .row_inverse = at(c->row_inverse, first, sizeof(double)),
+        .block_rows = c->block_rows,
+        .side = side,
+        .span_q = span_q,
+        .span_k = span_k > 0 ? span_k : 1,
+        .begin = begin,
+        .end = least(end, divide_up(c->plan.n_q, span_q)),
+        .max = at(s->overview_max, cells, size),
+        .mean = at(s->overview_mean, cells, size),
+    };
+}
+
+static void run_overview(void *context, ptrdiff_t item, void *scratch)
+{
+    call *c = context;
+    const ptrdiff_t items = c->n_items / n_planes(c), plane = item / items;
+    sa_overview overview = overview_at(c, plane, item % items * c->block_lines);
+    sa_head head;
+    sa_view_head(&c->heads, plane, &head);
+    overview.head = &head;
+    c->kernels->overview(&overview, scratch, stop);
+    atomic_fetch_add_explicit(&c->items_done, 1, memory_order_relaxed);
+}
+
 /* The caller's poll and progress, in the calling thread. */
 static int poll(void *context)
 {
@@ -153,8 +194,6 @@ static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, void *), ptrdif
 static sa_status sum_columns(call *c, const sa_control *control, sa_error *error)
 {
     const sa_statistics *s = c->wanted;
-    /* the order of the sums must not depend on the number of threads */
-    c->block_rows = sa_plan_schedule(&c->plan, n_planes(c), 1).block_rows;
     c->tiles = divide_up(c->plan.n_k, c->plan.tile_keys);
     c->first_column = 0;
     c->received = s->received != NULL;
@@ -172,13 +211,38 @@ static sa_status sum_columns(call *c, const sa_control *control, sa_error *error
 static sa_status take_rows(call *c, const sa_control *control, sa_error *error)
 {
     return run_job(c, run_rows, n_planes(c) * c->schedule.blocks_per_head,
-                   c->kernels->stats_bytes(&c->plan, c->schedule.block_rows), control, error);
+                   c->kernels->stats_bytes(&c->plan, c->schedule.block_rows, c->wanted->n_sets),
+                   control, error);
+}
+
+static sa_status make_overview(call *c, const sa_control *control, sa_error *error)
+{
+    const ptrdiff_t span = divide_up(c->plan.n_q, c->wanted->overview_side);
+    const ptrdiff_t lines = c->block_rows / (span * c->plan.group);
+    c->block_lines = lines > 1 ? lines : 1;
+    const ptrdiff_t items = divide_up(divide_up(c->plan.n_q, span), c->block_lines);
+    const sa_overview overview = overview_at(c, 0, 0);
+    return run_job(c, run_overview, n_planes(c) * items, c->kernels->overview_bytes(&overview),
+                   control, error);
+}
+
+static bool has_columns(const sa_statistics *s) { return s->received || s->n_columns > 0; }
+
+/* What needs the final maxima and denominators of the rows. */
+static sa_status take_weights(call *c, const sa_control *control, sa_error *error)
+{
+    /* the order of the sums must not depend on the number of threads */
+    c->block_rows = sa_plan_schedule(&c->plan, n_planes(c), 1).block_rows;
+    if (has_columns(c->wanted)) {
+        SA_TRY(sum_columns(c, control, error));
+    }
+    return c->wanted->overview_side > 0 ? make_overview(c, control, error) : SA_OK;
 }
 
 static sa_status compute(call *c, const sa_control *control, sa_error *error)
 {
     const sa_statistics *s = c->wanted;
-    if (!s->received && s->n_columns == 0) {
+    if (!has_columns(s) && s->overview_side == 0) {
         return take_rows(c, control, error);
     }
     const size_t rows = (size_t)n_planes(c) * (size_t)rows_per_plane(c);
@@ -190,7 +254,7 @@ static sa_status compute(call *c, const sa_control *control, sa_error *error)
     c->row_m = (char *)(c->row_inverse + rows);
     sa_status status = take_rows(c, control, error);
     if (status == SA_OK) {
-        status = sum_columns(c, control, error);
+        status = take_weights(c, control, error);
     }
     sa_arena_give(arena);
     return status;
@@ -206,10 +270,11 @@ sa_status sa_compute_statistics(const sa_problem *p, const sa_sizes *z, const sa
         return SA_OK;
     }
     call c = {.sizes = z, .wanted = statistics, .control = control, .jobs = 1};
-    if (statistics->received || statistics->n_columns > 0) {
+    if (has_columns(statistics)) {
         const ptrdiff_t passes = divide_up(statistics->n_columns, MAX_COLUMNS);
         c.jobs += (int)(passes > 1 ? passes : 1);
     }
+    c.jobs += statistics->overview_side > 0;
     const sa_control polls = {poll, &c};
     sa_guard guard;
     sa_guard_begin(&guard, control || statistics->progress ? &polls : NULL);

@@ -126,6 +126,18 @@ sa_status sa_forward(const sa_problem *problem, const sa_sizes *sizes, const sa_
 /* Bytes of scratch memory that sa_forward would take, and how many threads it would use at most. */
 size_t sa_scratch_bytes(const sa_problem *problem, const sa_sizes *sizes, int *n_threads);
 
+/* Some keys of each query, of which the weights are added up: key first ... last, or the same counted
+ * from the query's position; or, with T the token at the query's position p, all keys j + first
+ * where j < p has token T (first is 0 or 1). */
+typedef enum { SA_KEYS_AT, SA_KEYS_NEAR, SA_KEYS_OF_TOKEN } sa_key_set_kind;
+
+typedef struct {
+    sa_key_set_kind kind;
+    int64_t first, last;
+    const int64_t *first_same; /* [n_batch, n_k] SA_KEYS_OF_TOKEN: the first key of j's token */
+    const int64_t *next_same;  /* [n_batch, n_k] the next one after j, n_k after the last */
+} sa_key_set;
+
 /* Statistics of the weights of attention, in passes over tiles: never n_q x n_k numbers at a time.
  * Arrays are C-contiguous, in front the batch axes and heads as in lse; numbers have lse's type. A
  * NULL array is not wanted. What `sa_forward` returns for the same problem goes into `sa_outputs`
@@ -141,6 +153,13 @@ typedef struct {
     const sa_tensor *columns; /* lse's type, [..., n_q, n_columns]; broadcasts as query does */
     ptrdiff_t n_columns;
     void *weighted; /* [..., n_k, n_columns] */
+    ptrdiff_t n_sets;
+    const sa_key_set *sets; /* [n_sets] */
+    void *set_weights;      /* [..., n_q, n_sets] */
+    /* The largest and the mean weight of blocks of ceil(n_q / side) x ceil(n_k / side) weights; where
+     * there are fewer than side x side of them, what is left stays as it is. */
+    ptrdiff_t overview_side;
+    void *overview_max, *overview_mean; /* [..., side, side] */
     /* If given, called where sa_control.poll is and with the same meaning of its answer; fraction of
      * the work that is done, from 0 to 1. */
     int (*progress)(void *context, double fraction);
@@ -148,7 +167,7 @@ typedef struct {
 } sa_statistics;
 
 /* sa_check_attention and sa_check_outputs must have passed. Memory of its own: a few MiB a thread,
- * and 16 bytes for each row if there are column sums. */
+ * and 16 bytes for each row if there are column sums or an overview. */
 sa_status sa_compute_statistics(const sa_problem *problem, const sa_sizes *sizes,
                                 const sa_outputs *outputs, const sa_statistics *statistics,
                                 const sa_control *control, sa_error *error);

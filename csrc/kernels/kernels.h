@@ -80,7 +80,11 @@ typedef struct {
     ptrdiff_t top_k;
     void *top_weights, *top_rest; /* [group, n_q, top_k] and [group, n_q] */
     int64_t *top_indices;
-    void *row_m;         /* [n_q * group] final maximum ... */
+    ptrdiff_t n_sets;
+    const sa_key_set *sets; /* [n_sets] */
+    void *set_weights;      /* [group, n_q, n_sets] */
+    ptrdiff_t batch;        /* the head's batch entry, for the sets */
+    void *row_m;            /* [n_q * group] final maximum ... */
     double *row_inverse; /* ... and 1 / denominator, 0 where a row saw nothing: for the columns */
 } sa_row_stats;
 
@@ -100,6 +104,18 @@ typedef struct {
     void *weighted; /* [group, n_k, ld_weighted] */
     ptrdiff_t ld_weighted;
 } sa_columns;
+
+/* An overview of the weights, some rows of its blocks: blocks [begin, end) of span_q queries, each cut
+ * into blocks of span_k keys. */
+typedef struct {
+    const sa_plan *plan;
+    const sa_head *head;
+    const void *row_m;
+    const double *row_inverse;
+    ptrdiff_t block_rows; /* rows at a time; decides the order of summation */
+    ptrdiff_t side, span_q, span_k, begin, end;
+    void *max, *mean; /* [group, side, side] */
+} sa_overview;
 
 /* Asked now and then inside a block; true = give up, the outputs no longer matter. */
 typedef struct {
@@ -157,12 +173,16 @@ typedef struct sa_kernels {
                          void *workspace, sa_stop stop);
 
     /* forward, and statistics of the rows. */
-    size_t (*stats_bytes)(const sa_plan *plan, ptrdiff_t max_rows);
+    size_t (*stats_bytes)(const sa_plan *plan, ptrdiff_t max_rows, ptrdiff_t n_sets);
     void (*stats)(const sa_block *block, const sa_row_stats *stats, void *workspace, sa_stop stop);
 
     /* Statistics of a tile of keys, from the maxima and denominators that stats has left. */
     size_t (*columns_bytes)(const sa_columns *columns);
     void (*columns)(const sa_columns *columns, void *workspace, sa_stop stop);
+
+    /* Some rows of blocks of an overview, likewise. */
+    size_t (*overview_bytes)(const sa_overview *overview);
+    void (*overview)(const sa_overview *overview, void *workspace, sa_stop stop);
 
     /* A block of a projection. Bits of a row depend on that row of X, W and b only. */
     size_t (*linear_bytes)(const sa_linear_plan *plan, ptrdiff_t max_rows);

@@ -68,12 +68,14 @@ typedef int32_t real_bits;
 #include "tiles/groups.h"
 #include "tiles/decode.h"
 #include "tiles/keep.h"
+#include "tiles/stats_sets.h"
 #include "tiles/stats_rows.h"
 #include "tiles/tile.h"
 #include "tiles/queries.h"
 #include "tiles/forward.h"
 #include "tiles/weights.h"
 #include "tiles/stats_columns.h"
+#include "tiles/stats_overview.h"
 #include "tiles/entry.h"
 #include "tiles/stats_entry.h"
 #include "tiles/linear.h"
@@ -96,6 +98,8 @@ const sa_kernels SA_UNIT_TABLE = {
     .stats = stats,
     .columns_bytes = columns_bytes,
     .columns = columns,
+    .overview_bytes = overview_bytes,
+    .overview = overview,
     .linear_bytes = linear_bytes,
     .linear = linear,
     .probe_gemm = probe_gemm,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._selfattn import attention
 
-__all__ = ["weights_of_rows"]
+__all__ = ["weights_of_rows", "with_offset"]
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ def weights_of_rows(
         ``(..., Hq, R, Nk)``.
     """
     n_q, n_k = query.shape[-2], key.shape[-2]
-    options = _with_offset(options, n_q, n_k)
+    options = with_offset(options, n_q, n_k)
     dtype = np.result_type(query, key)
     wide = np.float64 if dtype.kind in "biu" or dtype.itemsize > 4 else np.float32
     # float16 weights would be rounded: those of float32 operands are not
@@ -56,7 +56,7 @@ def weights_of_rows(
     return weights
 
 
-def _with_offset(options: dict[str, Any], n_q: int, n_k: int) -> dict[str, Any]:
+def with_offset(options: dict[str, Any], n_q: int, n_k: int) -> dict[str, Any]:
     """The same call with the position of query 0 as a number or an array."""
     offset = options["query_offset"]
     if options["causal"] == "lower_right":

@@ -165,7 +165,7 @@ def _check_attention(
     num_threads: SupportsIndex | None = None,
 ) -> tuple[int, int]: ...
 def _attention_stats(
-    request: tuple[object, int, int, int, _Array | None, object],
+    request: tuple[object, int, int, int, _Array | None, int, _Array | None, _Array | None, object],
     /,
     query: ArrayLike,
     key: ArrayLike,

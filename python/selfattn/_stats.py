@@ -8,8 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._head_scores import Positions, check_head_scores, key_sets, mean_scores
+from ._overview import Overview
 from ._progress import Report, reporting
-from ._rows import weights_of_rows
+from ._rows import weights_of_rows, with_offset
 from ._selfattn import _attention_stats, _check_attention
 from ._stats_result import Array, AttentionStats, check_names, query_window, row_numbers
 
@@ -18,7 +20,7 @@ __all__ = ["attention_stats"]
 
 FIELDS = (
     "output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max", "argmax",
-    "distance", "received", "weighted",
+    "distance", "received", "weighted", "head_scores", "overview",
 )  # fmt: skip
 
 
@@ -42,6 +44,8 @@ def attention_stats(
     rows: ArrayLike | slice | None = None,
     received_rows: slice | None = None,
     column_weights: ArrayLike | None = None,
+    head_scores: Sequence[str | tuple[str, Any]] = (),
+    overview: int = 0,
     progress: bool | Report = False,
     num_threads: int | None = None,
 ) -> AttentionStats:
@@ -64,7 +68,7 @@ def attention_stats(
         How many of the largest weights of each query to keep.
     stats : sequence of str
         Some of "entropy", "max" (with argmax), "received" and "distance". Only "received" needs
-        the second pass, as `column_weights` does.
+        a second pass, as `column_weights` and `overview` do.
     rows : array_like of int or slice, optional
         Queries whose weights are returned whole. A negative number counts from the end.
     received_rows : slice, optional
@@ -72,6 +76,16 @@ def attention_stats(
     column_weights : array_like, optional
         ``(Nq,)``, or ``(..., Nq, C)`` where the axes in front broadcast to the batch axes and
         heads: the transposed weights are multiplied with it, as by ``@``. Read in the type of lse.
+    head_scores : sequence of str or (str, argument)
+        For each head, the mean weight of its queries on keys of a kind: "previous" (the key before
+        the query's position), "first" (key 0), "diagonal" (its own position), ("window", 8) (up to
+        8 keys away on either side; or (left, right)), ("duplicate", tokens) (the same token earlier
+        on), ("induction", tokens) (what came after the same token earlier on [2]_). Tokens are
+        integers or strings, ``(Nk,)`` or ``(..., Nk)`` with the batch axes. A query that has no
+        such key does not count.
+    overview : int
+        The side of a map of the largest and the mean weight of blocks of
+        ceil(Nq / overview) x ceil(Nk / overview) weights, which `view` shows; 0: none.
     progress : bool or callable
         True: a bar, by tqdm if it is installed. A function gets the fraction that is done, about
         20 times a second.
@@ -104,6 +118,7 @@ def attention_stats(
     ----------
     .. [1] M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax", 2018,
        arXiv:1805.02867.
+    .. [2] C. Olsson et al., "In-context Learning and Induction Heads", 2022, arXiv:2209.11895.
 
     Examples
     --------
@@ -133,7 +148,9 @@ def attention_stats(
     begin, end = query_window(received_rows, n_q)
     columns, is_vector = _columns(column_weights, query, key, value)
     numbers = None if rows is None else row_numbers(rows, n_q)
-    top_k = check_top_k(top_k)
+    top_k, overview = check_count("top_k", top_k), check_count("overview", overview)
+    batch_shape = np.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+    scores = check_head_scores(head_scores, batch_shape, key.shape[-2])
 
     def recompute(chosen: Any) -> Array:
         return weights_of_rows(chosen, query, key, mask, options)
@@ -141,14 +158,24 @@ def attention_stats(
     wanted = names | ({"argmax"} if "max" in names else set())
     wanted |= {"top_weights", "top_indices", "top_rest"} if top_k else set()
     wanted |= {"weighted"} if columns is not None else set()
+    wanted |= {"overview_max", "overview_mean"} if overview else set()
+    wanted |= {"set_weights"} if scores else set()
+    sets, chains = key_sets(scores)
     with reporting(progress, "attention") as report:
-        request = (wanted, top_k, begin, end, columns, report)
+        request = (wanted, top_k, begin, end, columns, overview, sets, chains, report)
         found = _attention_stats(request, query, key, value, mask, **options)
     if not has_value:
         del found["output"]
     if is_vector:
         found["weighted"] = found["weighted"][..., 0]
     arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
+    if overview:
+        arrays["overview"] = Overview(found["overview_max"], found["overview_mean"])
+    if scores:
+        positions = _positions(options, batch_shape, n_q, key.shape[-2])
+        arrays["head_scores"] = mean_scores(
+            scores, found["set_weights"], chains, positions, batch_shape
+        )
     return AttentionStats(
         **arrays,
         rows=None if numbers is None else recompute(numbers),
@@ -157,14 +184,27 @@ def attention_stats(
     )
 
 
-def check_top_k(top_k: Any) -> int:
-    """The argument top_k, an integer that is not negative."""
-    if isinstance(top_k, bool) or not hasattr(top_k, "__index__"):
-        raise TypeError(f"top_k must be an int, not {type(top_k).__name__}")
-    number = int(top_k.__index__())
+def check_count(name: str, count: Any) -> int:
+    """An argument that is an integer and not negative."""
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"{name} must be an int, not {type(count).__name__}")
+    number = int(count.__index__())
     if number < 0:
-        raise ValueError(f"top_k is {number}: expected 0 or more weights to keep")
+        raise ValueError(f"{name} is {number}: expected 0 or more")
     return number
+
+
+def _positions(
+    options: dict[str, Any], batch_shape: tuple[int, ...], n_q: int, n_k: int
+) -> Positions:
+    """Where queries stand among the keys, and how many keys there are, by batch entry."""
+    offset = with_offset(options, n_q, n_k)["query_offset"]
+    lengths = options["key_lengths"]
+    of_entry = [
+        np.broadcast_to(np.asarray(x, np.int64), batch_shape).reshape(-1)
+        for x in (offset, n_k if lengths is None else lengths)
+    ]
+    return Positions(np.arange(n_q) + of_entry[0][:, np.newaxis], of_entry[1])
 
 
 def _operands(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array, bool]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._overview import Overview
+
 __all__ = ["NAMES", "AttentionStats", "check_names", "query_window", "row_numbers"]
 
 Array = NDArray[Any]
@@ -45,6 +47,10 @@ class AttentionStats:
         ``(..., Hq, Nk)``, the sum of the weights over the queries, or over a window of them.
     weighted : ndarray or None
         ``(..., Hq, Nk)`` or ``(..., Hq, Nk, C)``, the transposed weights times `column_weights`.
+    head_scores : dict of str to ndarray, or None
+        ``(..., Hq)`` by name, the mean weight on keys of a kind.
+    overview : Overview or None
+        Arrays ``max`` and ``mean``, each ``(..., Hq, side, side)``: of blocks of weights.
     rows : ndarray or None
         ``(..., Hq, R, Nk)``, the weights of the queries that were asked for.
     recompute : callable
@@ -84,6 +90,8 @@ class AttentionStats:
     distance: Array | None
     received: Array | None
     weighted: Array | None
+    head_scores: dict[str, Array] | None
+    overview: Overview | None
     rows: Array | None
     recompute: Callable[[NDArray[np.int64]], Array]
     n_k: int

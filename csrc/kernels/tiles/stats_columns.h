@@ -90,18 +90,24 @@ static bool meets_tile(const block_work *w, const key_tile *tile, ptrdiff_t row,
     return false;
 }
 
+/* Ready for weigh_tile, with what stats has left of the head's rows. */
+static void begin_weighing(block_work *w, const void *row_m, const double *row_inverse)
+{
+    pack_queries(w);
+    memcpy(w->total.m, (const real *)row_m + w->row_begin, (size_t)w->n_rows * sizeof(real));
+    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
+        w->total.l[r] = (long_sum){row_inverse[w->row_begin + r], 0};
+    }
+}
+
 static void add_block(block_work *w, const column_work *cw, const sa_columns *c)
 {
-    const ptrdiff_t rows = w->n_rows, begin = w->row_begin;
+    const ptrdiff_t rows = w->n_rows;
     key_tile tile = tile_at(w, c->key);
     if (!meets_tile(w, &tile, 0, rows)) {
         return;
     }
-    pack_queries(w);
-    memcpy(w->total.m, (const real *)c->row_m + begin, (size_t)rows * sizeof(real));
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        w->total.l[r] = (long_sum){c->row_inverse[begin + r], 0};
-    }
+    begin_weighing(w, c->row_m, c->row_inverse);
     for (ptrdiff_t row = 0; row < rows && !stopped(w); row += SA_SCORE_ROWS) {
         const ptrdiff_t n = rows - row < SA_SCORE_ROWS ? rows - row : SA_SCORE_ROWS;
         if (meets_tile(w, &tile, row, n)) {

@@ -6,21 +6,22 @@
 #define SA_STATS_ENTRY_H
 
 static size_t carve_stats(stats_work *sw, block_work *w, const sa_plan *plan, ptrdiff_t rows,
-                          void *base)
+                          ptrdiff_t n_sets, void *base)
 {
     carver c = {base, 0};
     carve(&c, carve_block(w, plan, rows, NULL));
     sw->rows = carve(&c, (size_t)rows * sizeof(row_stats));
     sw->t = carve(&c, TILE_ROWS * SCORE_LD * sizeof(real));
     sw->places = carve(&c, SCORE_LD * sizeof(real));
+    sw->sets = carve_sets(&c, rows * n_sets);
     return c.used;
 }
 
-static size_t stats_bytes(const sa_plan *plan, ptrdiff_t max_rows)
+static size_t stats_bytes(const sa_plan *plan, ptrdiff_t max_rows, ptrdiff_t n_sets)
 {
     stats_work sw;
     block_work w;
-    return carve_stats(&sw, &w, plan, max_rows, NULL);
+    return carve_stats(&sw, &w, plan, max_rows, n_sets, NULL);
 }
 
 static void begin_stats(stats_work *sw, const sa_row_stats *wanted, ptrdiff_t rows)
@@ -96,6 +97,10 @@ static void finish_row_stats(const block_work *w, ptrdiff_t r)
         const double rest = x->n_top < wanted->top_k ? 0 : weights - top;
         put(wanted->top_rest, at, valid ? (real)(rest > 0 ? rest : 0) : none);
     }
+    for (ptrdiff_t i = 0; i < wanted->n_sets; i++) {
+        const double sum = w->stats->sets.sums[r * wanted->n_sets + i];
+        put(wanted->set_weights, at * wanted->n_sets + i, valid ? (real)(part * sum) : none);
+    }
     put(wanted->row_m, w->row_begin + r, w->total.m[r]);
     if (wanted->row_inverse) {
         wanted->row_inverse[w->row_begin + r] = inverse;
@@ -107,9 +112,10 @@ static void stats(const sa_block *block, const sa_row_stats *wanted, void *works
     block_work w;
     stats_work sw;
     const ptrdiff_t rows = block->row_end - block->row_begin;
-    carve_stats(&sw, &w, block->plan, rows, workspace);
+    carve_stats(&sw, &w, block->plan, rows, wanted->n_sets, workspace);
     begin_stats(&sw, wanted, rows);
     begin_block(&w, block, workspace, stop);
+    begin_sets(&w, &sw.sets, wanted);
     w.stats = &sw;
     forward_block(&w);
     for (ptrdiff_t r = 0; r < rows && !stopped(&w); r++) {

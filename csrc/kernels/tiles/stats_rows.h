@@ -22,6 +22,7 @@ typedef struct stats_work {
     row_stats *rows; /* [rows] */
     real *t;         /* [TILE_ROWS, SCORE_LD] the logits that P was made of */
     real *places;    /* 0, 1, 2 ... */
+    set_sums sets;
 } stats_work;
 
 static SA_INLINE bool takes_stats(const block_work *w) { return w->stats && w->headroom == 0; }
@@ -207,6 +208,7 @@ static void raise_stats(block_work *w, ptrdiff_t r, real m)
     for (ptrdiff_t i = 0; i < x->n_top; i++) {
         top_weights_of(w, r)[i] *= a;
     }
+    scale_sets(&w->stats->sets, w->stats->wanted, r, (double)a);
     x->m = m;
 }
 
@@ -238,6 +240,7 @@ static void take_row_stats(block_work *w, ptrdiff_t key, const row_group *g, ptr
         x->distance += (double)b * distance;
         x->mass += (double)b * mass;
     }
+    take_sets(w, &sw->sets, sw->wanted, r, key, p, (double)b, begin, end);
     if (sw->wanted->max || sw->wanted->argmax || sw->wanted->top_k > 0) {
         take_largest(w, r, key, p, b, begin, end);
     }

@@ -8,15 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._head_scores import check_head_scores
+from .._overview import Overview
 from .._stats_result import AttentionStats, check_names, query_window, row_numbers
 from ._attention import _one_head
 from ._check import _integer, as_array, check_attention, check_num_threads
+from ._head_scores import head_scores as mean_scores
+from ._overview import overview_of
 from ._problem import Array, Problem
 from ._scores import visible
 
 FIELDS = (
     "output", "lse", "top_weights", "top_indices", "top_rest", "entropy", "max", "argmax",
-    "distance", "received", "weighted", "rows",
+    "distance", "received", "weighted", "rows", "head_scores", "overview",
 )  # fmt: skip
 
 
@@ -40,6 +44,8 @@ def attention_stats(
     rows: ArrayLike | slice | None = None,
     received_rows: slice | None = None,
     column_weights: ArrayLike | None = None,
+    head_scores: Sequence[str | tuple[str, Any]] = (),
+    overview: int = 0,
     progress: Any = False,
     num_threads: int | None = None,
 ) -> AttentionStats:
@@ -61,6 +67,10 @@ def attention_stats(
         The queries that count for `received`.
     column_weights : array_like, optional
         ``(Nq,)`` or ``(..., Nq, C)``, multiplied with the transposed weights.
+    head_scores : sequence of str or (str, argument)
+        Kinds of keys.
+    overview : int
+        The side of the overview; 0: none.
     progress, num_threads : optional
         Ignored.
 
@@ -102,7 +112,10 @@ def attention_stats(
     begin, end = query_window(received_rows, n_q)
     if _integer("top_k", top_k) < 0:
         raise ValueError(f"top_k must not be negative, not {top_k}")
+    if _integer("overview", overview) < 0:
+        raise ValueError(f"overview must not be negative, not {overview}")
     numbers = None if rows is None else row_numbers(rows, n_q)
+    scores = check_head_scores(head_scores, problem.batch_shape, n_k)
     with np.errstate(all="ignore"):
         output, weights, lse, seen = _all_weights(problem)
         found: dict[str, Any] = _of_rows(problem, weights, names)
@@ -117,9 +130,14 @@ def attention_stats(
         found["output"] = output.astype(problem.dtype)
     found["lse"] = lse
     found["rows"] = None if numbers is None else weights[..., numbers, :]
+    overviews = overview_of(weights, overview) if overview else ()
+    by_name = mean_scores(problem, weights, scores)
     if problem.is_2d:
         found = {name: None if x is None else x[0] for name, x in found.items()}
-        weights = weights[0]
+        weights, overviews = weights[0], tuple(x[0] for x in overviews)
+        by_name = {name: x[0] for name, x in by_name.items()}
+    found["overview"] = Overview(*overviews) if overviews else None
+    found["head_scores"] = by_name or None
     arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
     return AttentionStats(**arrays, recompute=lambda chosen: weights[..., chosen, :], n_k=n_k)
 

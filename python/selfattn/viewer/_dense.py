@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._overview import block_size, coarsen_max
 from ._codes import quantise_rows
 from ._map import THUMBNAIL, Map, facts_of, index_type, thumbnail_of
-from ._overview import block_size, coarsen_max
 
 __all__ = ["TOP", "encode_dense"]
 

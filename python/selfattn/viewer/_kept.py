@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._overview import Overview, block_size, used_blocks
 from ._map import Map, facts_of, grid_of, index_type, thumbnail_of
-from ._overview import Overview, block_size, used_blocks
 
 __all__ = ["encode_kept"]
 

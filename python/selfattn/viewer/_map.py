@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._overview import block_size, coarsen_max
 from ._codes import log_codes
-from ._overview import block_size, coarsen_max
 
 __all__ = [
     "THUMBNAIL", "Grid", "Layer", "Map", "facts_of", "grid_of", "index_type", "thumbnail_of",
