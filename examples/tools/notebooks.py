@@ -1,6 +1,6 @@
 """Make the notebooks of the examples from their scripts, and run them.
 
-    pip install '.[examples]'
+    pip install '.[examples,compare]'
     python examples/tools/notebooks.py [NAME ...]       # all by default
 
 An example is a folder NAME with NAME.py, a script in jupytext's percent format, and NAME.ipynb, the

@@ -1,6 +1,6 @@
 """Each example's notebook is its script, was run, and runs: offline, with the stored data only.
 
-Not among the tests of the package: `pytest examples`, after `pip install '.[examples]'`.
+Not among the tests of the package: `pytest examples`, after `pip install '.[examples,compare]'`.
 """
 
 import os
