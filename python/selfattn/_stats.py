@@ -143,48 +143,48 @@ def attention_stats(
     }  # fmt: skip
     _check_attention(query, key, value, mask, **options)
     n_q = query.shape[-2]
-    if received_rows is not None and "received" not in names:
-        raise ValueError('received_rows is given without "received" in stats')
-    begin, end = query_window(received_rows, n_q)
+    begin, end = query_window(received_rows, n_q, names)
     columns, is_vector = _columns(column_weights, query, key, value)
     numbers = None if rows is None else row_numbers(rows, n_q)
-    top_k, overview = check_count("top_k", top_k), check_count("overview", overview)
+    top_k, overview = _count("top_k", top_k), _count("overview", overview)
     batch_shape = np.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
     scores = check_head_scores(head_scores, batch_shape, key.shape[-2])
 
     def recompute(chosen: Any) -> Array:
         return weights_of_rows(chosen, query, key, mask, options)
 
-    wanted = names | ({"argmax"} if "max" in names else set())
-    wanted |= {"top_weights", "top_indices", "top_rest"} if top_k else set()
-    wanted |= {"weighted"} if columns is not None else set()
-    wanted |= {"overview_max", "overview_mean"} if overview else set()
-    wanted |= {"set_weights"} if scores else set()
+    wanted = _wanted(names, top_k > 0, columns is not None, overview > 0, bool(scores))
     sets, chains = key_sets(scores)
     with reporting(progress, "attention") as report:
         request = (wanted, top_k, begin, end, columns, overview, sets, chains, report)
-        found = _attention_stats(request, query, key, value, mask, **options)
-    if not has_value:
-        del found["output"]
-    if is_vector:
-        found["weighted"] = found["weighted"][..., 0]
-    arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
+        found: dict[str, Any] = _attention_stats(request, query, key, value, mask, **options)
+    found["output"] = found["output"] if has_value else None
+    found["weighted"] = found["weighted"][..., 0] if is_vector else found.get("weighted")
     if overview:
-        arrays["overview"] = Overview(found["overview_max"], found["overview_mean"])
+        found["overview"] = Overview(found["overview_max"], found["overview_mean"])
     if scores:
         positions = _positions(options, batch_shape, n_q, key.shape[-2])
-        arrays["head_scores"] = mean_scores(
-            scores, found["set_weights"], chains, positions, batch_shape
-        )
-    return AttentionStats(
-        **arrays,
-        rows=None if numbers is None else recompute(numbers),
-        recompute=recompute,
-        n_k=key.shape[-2],
+        weights = found["set_weights"]
+        found["head_scores"] = mean_scores(scores, weights, chains, positions, batch_shape)
+    arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
+    chosen_rows = None if numbers is None else recompute(numbers)
+    return AttentionStats(**arrays, rows=chosen_rows, recompute=recompute, n_k=key.shape[-2])
+
+
+def _wanted(
+    names: frozenset[str], top: bool, weighted: bool, overview: bool, sets: bool
+) -> frozenset[str]:
+    """The arrays that C makes."""
+    return names.union(
+        ("argmax",) if "max" in names else (),
+        ("top_weights", "top_indices", "top_rest") if top else (),
+        ("weighted",) if weighted else (),
+        ("overview_max", "overview_mean") if overview else (),
+        ("set_weights",) if sets else (),
     )
 
 
-def check_count(name: str, count: Any) -> int:
+def _count(name: str, count: Any) -> int:
     """An argument that is an integer and not negative."""
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{name} must be an int, not {type(count).__name__}")

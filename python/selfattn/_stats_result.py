@@ -138,10 +138,12 @@ def check_names(stats: Any) -> frozenset[str]:
     return names
 
 
-def query_window(received_rows: Any, n_q: int) -> tuple[int, int]:
-    """First and end of the queries that count for `received`."""
+def query_window(received_rows: Any, n_q: int, names: frozenset[str]) -> tuple[int, int]:
+    """First and end of the queries that count for `received`, one of the names if it is given."""
     if received_rows is None:
         return 0, n_q
+    if "received" not in names:
+        raise ValueError('received_rows is given without "received" in stats')
     if not isinstance(received_rows, slice):
         kind = type(received_rows).__name__
         raise TypeError(f"received_rows must be a slice, not {kind}: slice(begin, end)")

@@ -107,13 +107,10 @@ def attention_stats(
     )  # fmt: skip
     check_num_threads(num_threads)
     n_q, n_k = problem.weights_shape[-2:]
-    if received_rows is not None and "received" not in names:
-        raise ValueError('received_rows is given without "received" in stats')
-    begin, end = query_window(received_rows, n_q)
-    if _integer("top_k", top_k) < 0:
-        raise ValueError(f"top_k must not be negative, not {top_k}")
-    if _integer("overview", overview) < 0:
-        raise ValueError(f"overview must not be negative, not {overview}")
+    begin, end = query_window(received_rows, n_q, names)
+    for name, count in (("top_k", top_k), ("overview", overview)):
+        if _integer(name, count) < 0:
+            raise ValueError(f"{name} must not be negative, not {count}")
     numbers = None if rows is None else row_numbers(rows, n_q)
     scores = check_head_scores(head_scores, problem.batch_shape, n_k)
     with np.errstate(all="ignore"):
@@ -126,20 +123,28 @@ def attention_stats(
     if column_weights is not None:
         columns = np.asarray(column_weights).astype(problem.compute)
         found["weighted"] = np.swapaxes(weights, -1, -2) @ columns
-    if value is not None:
-        found["output"] = output.astype(problem.dtype)
+    found["output"] = None if value is None else output.astype(problem.dtype)
     found["lse"] = lse
     found["rows"] = None if numbers is None else weights[..., numbers, :]
-    overviews = overview_of(weights, overview) if overview else ()
-    by_name = mean_scores(problem, weights, scores)
+    found |= mean_scores(problem, weights, scores)
+    if overview:
+        found["overview_max"], found["overview_mean"] = overview_of(weights, overview)
     if problem.is_2d:
         found = {name: None if x is None else x[0] for name, x in found.items()}
-        weights, overviews = weights[0], tuple(x[0] for x in overviews)
-        by_name = {name: x[0] for name, x in by_name.items()}
-    found["overview"] = Overview(*overviews) if overviews else None
-    found["head_scores"] = by_name or None
+        weights = weights[0]
+    return _result(found, weights, [score.name for score in scores])
+
+
+def _result(found: dict[str, Any], weights: Array, score_names: list[str]) -> AttentionStats:
+    if "overview_max" in found:
+        found["overview"] = Overview(found["overview_max"], found["overview_mean"])
+    found["head_scores"] = {name: found[name] for name in score_names} or None
     arrays: dict[str, Any] = {name: found.get(name) for name in FIELDS}
-    return AttentionStats(**arrays, recompute=lambda chosen: weights[..., chosen, :], n_k=n_k)
+
+    def recompute(chosen: Any) -> Array:
+        return weights[..., chosen, :]
+
+    return AttentionStats(**arrays, recompute=recompute, n_k=weights.shape[-1])
 
 
 def _all_weights(problem: Problem) -> tuple[Array, Array, Array, Array]:
