@@ -7,6 +7,7 @@ a run.
 
 import os
 import secrets
+import signal
 import zlib
 
 import numpy as np
@@ -54,3 +55,11 @@ def unit(request):
 @pytest.fixture
 def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt; in a shell's background jobs it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -242,7 +242,7 @@ def multiply_often(x, weight, y):
         _selfattn._linear(x, weight, None, y, 2)
 
 
-def test_interrupt(unit):
+def test_interrupt(unit, interruptible):
     """Ctrl-C ends a long product within a second, on the main thread."""
     x, weight = zeros(2000, 3000), zeros(3000, 20000)
     y = np.empty((2000, 20000), np.float32)

@@ -101,7 +101,7 @@ def call_often(layer, x):
         layer(x)
 
 
-def test_interrupt(unit):
+def test_interrupt(unit, interruptible):
     layer, x = selfattn.MultiHeadAttention(512, 8), np.ones((1, 4000, 512), np.float32)
 
     def interrupt():
