@@ -13,6 +13,7 @@ TEST_BUILDS. CC, CFLAGS and LDFLAGS work as usual; the flags below come after th
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import platform
@@ -21,6 +22,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +30,7 @@ from pathlib import Path
 import numpy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import CCompilerError, CompileError, ExecError, LinkError
 
 ROOT = Path(__file__).resolve().parent
@@ -285,6 +288,34 @@ class Silence:
             os.close(saved)
 
 
+class ArchiveSources(sdist):
+    """sdist whose archive is the same, byte for byte, whenever and by whomever it is made."""
+
+    def make_archive(
+        self, base_name: str, format: str, root_dir: object = None, base_dir: str | None = None,
+        owner: str | None = None, group: str | None = None,
+    ) -> str:  # fmt: skip
+        if format != "gztar" or base_dir is None:
+            raise SystemExit(f"sdist makes gztar archives only, not {format}")
+        seconds = int(os.environ.get("SOURCE_DATE_EPOCH", "315532800"))  # 1980: zip has no less
+
+        def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = seconds
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        name = f"{base_name}.tar.gz"
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", 9, file, mtime=seconds) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            archive.add(base_dir, filter=plain)  # in the order of names
+        return name
+
+
 if sys.platform == "win32":
     raise SystemExit(NO_WINDOWS)
 if sys.platform == "darwin":
@@ -302,5 +333,5 @@ setup(
             libraries=["m", "pthread"],
         )
     ],
-    cmdclass={"build_ext": BuildUnits},
+    cmdclass={"build_ext": BuildUnits, "sdist": ArchiveSources},
 )
