@@ -1,0 +1,146 @@
+"""What plan.c decides: the default scale to twice the digits, tiles that fit the caches, and how
+blocks and chunks are shared out."""
+
+import os
+import subprocess
+from dataclasses import astuple, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Call:
+    n_q: int = 1000
+    n_k: int = 1000
+    d: int = 8
+    d_v: int = 8
+    n_heads: int = 1
+    n_kv_heads: int = 1
+    f64: int = 0
+    causal: int = 0
+    scaled: int = 0
+    scale: float = 0.0
+    keeps_p: int = 0
+    planes: int = 1  # key heads of all batch entries
+    threads: int = 1
+
+
+@dataclass
+class Plan:
+    group: int
+    scale: Fraction
+    scale_low: Fraction
+    tile_keys: int
+    packed_keys: bool
+    n_threads: int
+    block_rows: int
+    blocks_per_head: int
+    n_chunks: int
+    last_first: bool
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    program = tmp_path_factory.mktemp("plan") / "plan_fields"
+    sources = [ROOT / "tests/native/plan_fields.c", ROOT / "csrc/core/plan.c"]
+    compiler = os.environ.get("CC", "cc").split()
+    subprocess.run([*compiler, "-std=c11", "-O1", "-ffp-contract=off", *sources, "-lm",
+                    "-o", program], check=True)  # fmt: skip
+    return program
+
+
+@pytest.fixture
+def plan(planner):
+    def decide(**sizes):
+        line = " ".join(str(field) for field in astuple(Call(**sizes)))
+        run = subprocess.run([planner], input=line, capture_output=True, text=True, check=True)
+        group, scale, low, *rest = run.stdout.split()
+        exact = [Fraction(float.fromhex(number)) for number in (scale, low)]
+        keys, packed, threads, rows, blocks, chunks, last_first = map(int, rest)
+        return Plan(int(group), *exact, keys, bool(packed), threads, rows, blocks, chunks,
+                    bool(last_first))  # fmt: skip
+
+    return decide
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 64, 80, 100, 127, 12345, 2**40 + 1])
+def test_default_scale(plan, d):
+    """scale + scale_low is 1 / sqrt(d) to about 2^-104; scale alone is the float64 next to it."""
+    p = plan(d=d)
+    assert abs((p.scale + p.scale_low) ** 2 * d - 1) < Fraction(1, 2**102)
+    assert abs(p.scale_low) <= p.scale / 2**52
+
+
+def test_scale_of_no_features_and_of_the_caller(plan):
+    for p, scale in ((plan(d=0), 1), (plan(d=3, scaled=1, scale=0.7), Fraction(0.7))):
+        assert (p.scale, p.scale_low) == (scale, 0)
+
+
+@pytest.mark.parametrize(("n_q", "heads", "kv_heads", "packed", "group"), [
+    (8, 1, 1, False, 1), (9, 1, 1, True, 1), (2, 8, 2, False, 4), (3, 9, 3, True, 3),
+    (1, 8, 1, False, 8), (1, 9, 1, True, 9), (9, 0, 0, True, 1), (9, 5, 5, True, 1),
+])  # fmt: skip
+def test_few_rows_read_keys_as_they_lie(plan, n_q, heads, kv_heads, packed, group):
+    p = plan(n_q=n_q, n_heads=heads, n_kv_heads=kv_heads)
+    assert (p.packed_keys, p.group) == (packed, group)
+
+
+@pytest.mark.parametrize(("d", "d_v", "f64", "tile_keys"), [
+    (64, 64, 0, 512), (64, 65, 0, 256), (65, 64, 0, 256), (1, 127, 0, 512), (1, 128, 0, 256),
+    (128, 128, 0, 256), (128, 129, 0, 128), (32, 32, 1, 512), (32, 33, 1, 256), (64, 64, 1, 256),
+    (64, 65, 1, 128), (9999, 9999, 1, 128), (0, 0, 0, 512),
+])  # fmt: skip
+def test_keys_and_values_of_a_tile_fit_in_256_kib(plan, d, d_v, f64, tile_keys):
+    assert plan(d=d, d_v=d_v, f64=f64).tile_keys == tile_keys
+    assert plan(d=d, d_v=d_v, f64=f64, n_q=8).tile_keys == 128
+
+
+@pytest.mark.parametrize(("n_q", "n_k", "d", "d_v", "planes", "threads", "n_threads"), [
+    (100, 100, 12, 12, 1, 8, 1), (100, 100, 12, 12, 2, 8, 2), (100, 100, 12, 13, 40, 64, 41),
+    (100, 199, 12, 12, 1, 8, 1), (200, 100, 13, 12, 1, 8, 2), (100, 100, 12, 12, 7, 8, 7),
+    (100, 100, 12, 12, 9, 8, 8), (1, 1, 1, 1, 1, 8, 1), (100, 100, 12, 12, 99, 1, 1),
+])  # fmt: skip
+def test_a_thread_for_400_000_multiply_adds(plan, n_q, n_k, d, d_v, planes, threads, n_threads):
+    """... where 16 for each score stand for the exponential."""
+    sizes = {"n_q": n_q, "n_k": n_k, "d": d, "d_v": d_v, "planes": planes}
+    assert plan(**sizes, threads=threads).n_threads == n_threads
+
+
+@pytest.mark.parametrize(("n_q", "n_heads", "d", "d_v", "keeps_p", "rows", "blocks"), [
+    (10, 1, 8, 8, 0, 10, 1), (10, 5, 8, 8, 0, 50, 1), (0, 1, 8, 8, 0, 0, 0),
+    (768, 1, 8, 8, 0, 768, 1), (769, 1, 8, 8, 0, 768, 2), (400, 4, 8, 8, 0, 768, 3),
+    (2000, 1, 64, 64, 0, 672, 3), (2000, 1, 64, 66, 0, 576, 4), (2000, 1, 50, 71, 0, 672, 3),
+    (2000, 1, 71, 50, 0, 672, 3), (2000, 1, 1000, 1000, 0, 96, 21), (2000, 1, 8, 8, 1, 192, 11),
+    (2000, 1, 200, 0, 0, 576, 4), (2000, 1, 0, 100, 0, 576, 4), (2000, 1, 0, 85, 0, 672, 3),
+])  # fmt: skip
+def test_blocks_of_rows_fit_in_1_mib(plan, n_q, n_heads, d, d_v, keeps_p, rows, blocks):
+    p = plan(n_q=n_q, n_heads=n_heads, d=d, d_v=d_v, keeps_p=keeps_p)
+    assert (p.block_rows, p.blocks_per_head) == (rows, blocks)
+    assert p.n_chunks == 1
+
+
+@pytest.mark.parametrize(("n_q", "planes", "threads", "rows", "blocks"), [
+    (1000, 1, 2, 96, 11), (1000, 3, 2, 480, 3), (1000, 4, 2, 768, 2), (1000, 9, 2, 768, 2),
+    (1000, 1, 1, 768, 2), (300, 2, 4, 96, 4), (768, 8, 2, 768, 1), (768, 7, 2, 672, 2),
+])  # fmt: skip
+def test_four_blocks_for_a_thread(plan, n_q, planes, threads, rows, blocks):
+    p = plan(n_q=n_q, n_k=10_000, planes=planes, threads=threads)
+    assert (p.block_rows, p.blocks_per_head, p.n_threads) == (rows, blocks, threads)
+
+
+@pytest.mark.parametrize(("n_q", "n_k", "planes", "threads", "chunks"), [
+    (1, 100_000, 1, 2, 196), (1, 100_000, 1, 1, 1), (1, 10_000, 3, 2, 20), (1, 10_000, 4, 2, 1),
+    (1, 10_240, 3, 2, 20), (1, 10_241, 3, 2, 21), (1, 512, 1, 2, 1), (1, 513, 1, 2, 2),
+    (1, 500, 1, 2, 1), (97, 512, 1, 2, 1), (97, 513, 1, 2, 2), (300, 5000, 1, 2, 1),
+])  # fmt: skip
+def test_chunks_of_512_keys_where_blocks_are_few(plan, n_q, n_k, planes, threads, chunks):
+    p = plan(n_q=n_q, n_k=n_k, d=2000, d_v=2000, planes=planes, threads=threads)
+    assert (p.n_threads, p.n_chunks) == (threads, chunks)
+
+
+def test_causal_rows_go_last_first(plan):
+    assert [plan(causal=causal).last_first for causal in (0, 1)] == [False, True]
