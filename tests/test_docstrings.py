@@ -75,6 +75,16 @@ def test_page(page):
     run(PARSER.get_doctest(text, {}, page.name, str(page), 0))
 
 
+def test_the_reference_lists_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"(?m)^\.\. auto\w+:: (?:selfattn\.)?([\w.]+)", page))
+    modules = {"": selfattn, "positional.": positional, "plot.": selfattn.plot}
+    for prefix, module in modules.items():
+        for name in module.__all__:
+            if callable(getattr(module, name)):
+                assert prefix + name in listed
+
+
 def test_no_public_function_lacks_an_example():
     """Each public function has an example that was collected above, C functions among them."""
     homes = {test.name.rsplit(".", 1)[-1] + "/" + origin(test.name) for test in EXAMPLES.values()}

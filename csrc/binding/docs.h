@@ -13,6 +13,8 @@ static const char attention_doc[] =
     "\n"
     "Scaled dot-product attention, exact, on the CPU.\n"
     "\n"
+    "For head h and query i::\n"
+    "\n"
     "    out[h, i] = sum_j weights[h, i, j] * value[h, j]\n"
     "    weights[h, i] = softmax(scale * query[h, i] @ key[h].T)\n"
     "\n"
