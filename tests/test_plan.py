@@ -1,15 +1,13 @@
 """What plan.c decides: the default scale to twice the digits, tiles that fit the caches, and how
 blocks and chunks are shared out."""
 
-import os
 import subprocess
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from programs import compile_program
 
 
 @dataclass
@@ -45,12 +43,7 @@ class Plan:
 
 @pytest.fixture(scope="module")
 def planner(tmp_path_factory):
-    program = tmp_path_factory.mktemp("plan") / "plan_fields"
-    sources = [ROOT / "tests/native/plan_fields.c", ROOT / "csrc/core/plan.c"]
-    compiler = os.environ.get("CC", "cc").split()
-    subprocess.run([*compiler, "-std=c11", "-O1", "-ffp-contract=off", *sources, "-lm",
-                    "-o", program], check=True)  # fmt: skip
-    return program
+    return compile_program(tmp_path_factory.mktemp("plan"), "plan_fields", "plan")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import threadpoolctl
 
 import selfattn
 from arrays import qkv, same_bits
+from programs import compile_program
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +198,10 @@ after = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") e
 print(after - before)
 """
     assert python(code).stdout.split() == ["0"]
+
+
+def test_who_said_stop_is_not_asked_again(tmp_path):
+    """What raised is still to come out of the call; a handler must not run beside it."""
+    program = compile_program(tmp_path, "poll_once", "pool", "arena", "cpu", "seam")
+    run = subprocess.run([program], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["1", "1"]

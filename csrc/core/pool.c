@@ -61,13 +61,18 @@ static long long now_ns(void)
 bool sa_job_stopped(void *unused)
 {
     (void)unused;
-    if (self.control && self.control->poll && now_ns() >= self.next_poll) {
-        if (self.control->poll(self.control->context) != 0) {
-            atomic_store(self.stop, true);
-        }
-        self.next_poll = now_ns() + POLL_NS;
+    if (atomic_load_explicit(self.stop, memory_order_relaxed)) {
+        return true; /* and poll is not asked again: the exception it left is still to be raised */
     }
-    return atomic_load_explicit(self.stop, memory_order_relaxed);
+    if (!self.control || !self.control->poll || now_ns() < self.next_poll) {
+        return false;
+    }
+    const bool stopped = self.control->poll(self.control->context) != 0;
+    if (stopped) {
+        atomic_store(self.stop, true);
+    }
+    self.next_poll = now_ns() + POLL_NS;
+    return stopped;
 }
 
 static void run_items(const sa_job *job, atomic_ptrdiff_t *next, atomic_bool *stop, int thread,

@@ -1,0 +1,16 @@
+"""C programs of tests/native that need a few files of the core only."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def compile_program(folder, name, *core):
+    """The program tests/native/NAME.c with csrc/core/CORE.c, in that folder."""
+    sources = [ROOT / f"tests/native/{name}.c", *(ROOT / f"csrc/core/{c}.c" for c in core)]
+    compiler = os.environ.get("CC", "cc").split()
+    subprocess.run([*compiler, "-std=c11", "-O1", "-ffp-contract=off", *sources, "-lm", "-lpthread",
+                    "-o", folder / name], check=True)  # fmt: skip
+    return folder / name
