@@ -109,6 +109,7 @@ def test_a_thread_for_400_000_multiply_adds(plan, n_q, n_k, d, d_v, planes, thre
     (2000, 1, 64, 64, 0, 672, 3), (2000, 1, 64, 66, 0, 576, 4), (2000, 1, 50, 71, 0, 672, 3),
     (2000, 1, 71, 50, 0, 672, 3), (2000, 1, 1000, 1000, 0, 96, 21), (2000, 1, 8, 8, 1, 192, 11),
     (2000, 1, 200, 0, 0, 576, 4), (2000, 1, 0, 100, 0, 576, 4), (2000, 1, 0, 85, 0, 672, 3),
+    (2000, 1, 169, 0, 0, 768, 3), (2000, 1, 170, 0, 0, 672, 3),
 ])  # fmt: skip
 def test_blocks_of_rows_fit_in_1_mib(plan, n_q, n_heads, d, d_v, keeps_p, rows, blocks):
     p = plan(n_q=n_q, n_heads=n_heads, d=d, d_v=d_v, keeps_p=keeps_p)
