@@ -120,6 +120,11 @@ class MiniLM:
             weights.append(seen)
         return Run(encoding.tokens, np.stack(hidden), np.stack(weights))
 
+    def queries_and_keys(self, hidden: Array) -> tuple[Array, Array]:
+        """What all layers compare, each ``(6, 12, n, 32)``, of the hidden states of a `Run`."""
+        pairs = [layer.query_and_key(x) for layer, x in zip(self._layers, hidden, strict=False)]
+        return np.stack([q for q, _ in pairs]), np.stack([k for _, k in pairs])
+
     def encode(self, sentences: Sequence[str]) -> Array:
         """Embeddings ``(len(sentences), 384)`` of length 1; their products are similarities.
 
@@ -166,6 +171,13 @@ class _Layer:
         self._wide = _part(state, "intermediate.dense.")
         self._narrow = _part(state, "output.dense.")
         self._norm = _part(state, "output.LayerNorm.")
+
+    def query_and_key(self, x: Array) -> tuple[Array, Array]:
+        """``(12, n, 32)`` each: the projections of x, cut into heads."""
+        a = self._attention
+        q, k = x @ a.w_q + a.b_q, x @ a.w_k + a.b_k
+        q, k = (y.reshape(len(x), NUM_HEADS, -1).swapaxes(0, 1) for y in (q, k))
+        return q, k
 
     def __call__(self, x: Array, **options: Any) -> Any:
         result = self._attention(x, **options)
