@@ -8,9 +8,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def compile_program(folder, name, *core):
-    """The program tests/native/NAME.c with csrc/core/CORE.c, in that folder."""
+    """The program tests/native/NAME.c with csrc/core/CORE.c, in that folder. tests/checks/coverage
+    gives flags of its own."""
     sources = [ROOT / f"tests/native/{name}.c", *(ROOT / f"csrc/core/{c}.c" for c in core)]
     compiler = os.environ.get("CC", "cc").split()
-    subprocess.run([*compiler, "-std=c11", "-O1", "-ffp-contract=off", *sources, "-lm", "-lpthread",
-                    "-o", folder / name], check=True)  # fmt: skip
+    flags = ["-std=c11", "-O1", "-ffp-contract=off", *os.environ.get("TEST_CFLAGS", "").split()]
+    subprocess.run([*compiler, *flags, *sources, "-lm", "-lpthread", "-o", folder / name],
+                   check=True)  # fmt: skip
     return folder / name

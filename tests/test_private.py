@@ -1,0 +1,102 @@
+"""The C module's private functions: what the package never passes is refused, not computed."""
+
+import numpy as np
+import pytest
+
+from selfattn import _selfattn
+
+X = np.zeros((3, 4), np.float32)
+F = np.float32
+NOTHING = ((), 0, 0, 0, None, 0, None, None, None)
+
+
+def request(**changes):
+    fields = dict(zip(("names", "top_k", "begin", "end", "columns", "side", "sets", "chains",
+                       "progress"), NOTHING, strict=True))  # fmt: skip
+    return tuple((fields | changes).values())
+
+
+def test_units():
+    for bad, error in ((3, TypeError), ("\ud800", UnicodeEncodeError), ("sse9", ValueError)):
+        with pytest.raises(error):
+            _selfattn._use_unit(bad)
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("scalar",), ("scalar", X), ("scalar", X, X, X), (1, X, X),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["gemm", "exp2", "tanh", "transpose", "shape", "fma_peak"])
+def test_probes_count_and_type_their_arguments(name, arguments):
+    wanted = {"tanh": 2, "transpose": 2, "shape": 2}.get(name, 3)
+    if len(arguments) == wanted and isinstance(arguments[0], str) and wanted == 2:
+        arguments = (*arguments, None)
+    with pytest.raises((TypeError, ValueError)):
+        getattr(_selfattn, f"_probe_{name}")(*arguments)
+
+
+@pytest.mark.parametrize(("name", "arguments", "error"), [
+    ("gemm", ("none", X, X.T), ValueError), ("gemm", ("scalar", X, X), ValueError),
+    ("gemm", ("scalar", X.astype(int), X.T), TypeError), ("gemm", ("scalar", X[0], X), ValueError),
+    ("gemm", ("scalar", X, X[0]), ValueError), ("gemm", ("scalar", X, X.T), ValueError),
+    ("gemm", ("scalar", X, np.zeros((4, 16))), ValueError),
+    ("gemm", ("scalar", X, np.zeros((3, 16), F)), ValueError),
+    ("exp2", ("none", X[0], 0), ValueError), ("exp2", ("scalar", X, 0), ValueError),
+    ("exp2", ("scalar", X[0], "m"), TypeError), ("tanh", ("scalar", [1], ), TypeError),
+    ("transpose", ("none", X), ValueError), ("transpose", ("scalar", X[0]), ValueError),
+    ("transpose", ("scalar", np.zeros((16, 1), F)), ValueError),
+    ("transpose", ("scalar", np.zeros((4, 1), F)), ValueError),
+    ("transpose", ("scalar", np.zeros((4, 5), F)), ValueError),
+    ("transpose", ("scalar", np.zeros((8, 5), F)), ValueError),
+    ("shape", ("scalar", "no type"), TypeError), ("shape", ("none", "f4"), ValueError),
+    ("shape", ("scalar", "i4"), TypeError), ("fma_peak", ("scalar", "no type", 1), TypeError),
+    ("fma_peak", ("none", "f4", 1), ValueError),
+])  # fmt: skip
+def test_probes_refuse(name, arguments, error):
+    with pytest.raises(error):
+        getattr(_selfattn, f"_probe_{name}")(*arguments)
+
+
+SETS = np.array([[0, 0, 0]])
+TOKEN = np.array([[2, 0, 0]])
+CHAINS = np.zeros((1, 2, 1, 3), np.int64)
+
+
+@pytest.mark.parametrize(("wanted", "error"), [
+    (None, TypeError), ((1, 2), TypeError), (request(top_k="x"), TypeError),
+    (request(names=3), TypeError), (request(columns=[1.0]), ValueError),
+    (request(columns=np.zeros((3, 1))), ValueError),
+    (request(columns=np.zeros((3, 1), F)[::-1].astype(">f4")), ValueError),
+    (request(columns=np.zeros((3, 1, 1), F)), ValueError),
+    (request(columns=np.zeros((4, 1), F)), ValueError),
+    (request(sets=[1]), ValueError), (request(sets=SETS.astype(float)), ValueError),
+    (request(sets=SETS[0]), ValueError), (request(sets=SETS[:, :2].copy()), ValueError),
+    (request(sets=SETS.T), ValueError), (request(sets=SETS, chains=[1]), ValueError),
+    (request(sets=SETS, chains=CHAINS[:, :1].copy()), ValueError),
+    (request(sets=SETS, chains=np.repeat(CHAINS, 2, axis=2)), ValueError),
+    (request(sets=SETS, chains=CHAINS[..., :2].copy()), ValueError),
+    (request(sets=SETS.astype(">i8")), ValueError), (request(sets=TOKEN), ValueError),
+    (request(sets=np.repeat(TOKEN, 2, axis=0), chains=CHAINS), ValueError),
+])  # fmt: skip
+def test_requests_for_statistics(wanted, error):
+    with pytest.raises(error):
+        _selfattn._attention_stats(wanted, X, X, X)
+
+
+def test_statistics_without_a_request():
+    with pytest.raises(TypeError, match="needs a request"):
+        _selfattn._attention_stats()
+    with pytest.raises(TypeError, match="missing"):
+        _selfattn._attention_stats(NOTHING)
+
+
+@pytest.mark.parametrize("bad", [None, (), (None, None), [None] * 3])
+def test_output_memory(bad):
+    with pytest.raises(TypeError, match="a tuple of three"):
+        _selfattn._check_output_memory(bad)
+
+
+def test_output_memory_of_any_type():
+    y = np.zeros(8, "M8[s]")
+    assert _selfattn._check_output_memory((y[:4], None, y[4:])) is None
+    with pytest.raises(ValueError, match="share memory"):
+        _selfattn._check_output_memory((y[:5], None, y[4:]))
