@@ -50,7 +50,8 @@ def planner(tmp_path_factory):
 def plan(planner):
     def decide(**sizes):
         line = " ".join(str(field) for field in astuple(Call(**sizes)))
-        run = subprocess.run([planner], input=line, capture_output=True, text=True, check=True)
+        run = subprocess.run([planner], input=line, capture_output=True, text=True, check=True,
+                             timeout=20)  # fmt: skip
         group, scale, low, *rest = run.stdout.split()
         exact = [Fraction(float.fromhex(number)) for number in (scale, low)]
         keys, packed, threads, rows, blocks, chunks, last_first = map(int, rest)
