@@ -345,11 +345,13 @@ def test_module_without_torch(rng):
     module, layer = Module(), selfattn.MultiHeadAttention(8, 2, rng=0)
     for dtype in ("torch.float32", "torch.bfloat16"):
         module.state = {name: Tensor(x, dtype) for name, x in layer.state_dict().items()}
-        again = selfattn.MultiHeadAttention.from_torch(module)
-        assert again.num_heads == 2
+        again = selfattn.MultiHeadAttention.from_torch(module, num_heads=2)
+        assert again.num_heads == selfattn.MultiHeadAttention.from_torch(module).num_heads == 2
         assert all(same_bits(x, again.state_dict()[n]) for n, x in layer.state_dict().items())
     module.state["bias_k"] = None
     selfattn.MultiHeadAttention.from_torch(module)
+    with pytest.raises(ValueError, match="num_heads is 4 and the module has 2"):
+        selfattn.MultiHeadAttention.from_torch(module, num_heads=4)
     module.add_zero_attn = True
     with pytest.raises(ValueError, match="add_zero_attn"):
         selfattn.MultiHeadAttention.from_torch(module)

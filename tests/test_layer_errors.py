@@ -130,6 +130,8 @@ MAKE = [
     ((8, 4), {"bias": 1}, TypeError, ["bias", "int"]),
     ((8, 4), {"dtype": int}, TypeError, ["dtype", "int64", "float32"]),
     ((8, 4), {"dtype": "floaty"}, TypeError, ["dtype", "floaty"]),
+    ((8, 4), {"rng": "x"}, TypeError, ["rng", "'x'", "Generator"]),
+    ((8, 4), {"rng": -1}, ValueError, ["rng", "-1", "Generator"]),
 ]
 
 

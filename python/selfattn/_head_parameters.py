@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ._arrays import Array
+from ._arrays import Array, as_array, take_arrays
 from ._torch_layout import read_parameters
 
 __all__ = ["HeadParameters"]
@@ -37,17 +38,32 @@ class HeadParameters:
         self._in_weight = None
         if kdim == vdim == embed_dim:
             self._in_weight = np.zeros((ends[-1], embed_dim), dtype)
-            parts = np.split(self._in_weight, ends[:-1])
+            self._split_in_weight()
         else:
-            parts = [
-                np.zeros((ends[0], embed_dim), dtype),
-                np.zeros((ends[1] - ends[0], kdim), dtype),
-                np.zeros((ends[2] - ends[1], vdim), dtype),
-            ]
-        self._q_weight, self._k_weight, self._v_weight = parts
+            self._q_weight = np.zeros((ends[0], embed_dim), dtype)
+            self._k_weight = np.zeros((ends[1] - ends[0], kdim), dtype)
+            self._v_weight = np.zeros((ends[2] - ends[1], vdim), dtype)
         self._out_weight = np.zeros((embed_dim, embed_dim), dtype)
         self._in_bias = np.zeros(ends[-1], dtype) if bias else None
         self._out_bias = np.zeros(embed_dim, dtype) if bias else None
+
+    def _split_in_weight(self) -> None:
+        """The three matrices as views of the one that holds them."""
+        if self._in_weight is not None:
+            parts = np.split(self._in_weight, self._ends[:-1])
+            self._q_weight, self._k_weight, self._v_weight = parts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without views, which would come back as arrays of their own."""
+        state = vars(self).copy()
+        if self._in_weight is not None:
+            for name in ("_q_weight", "_k_weight", "_v_weight"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._split_in_weight()
 
     def _draw(self, rng: np.random.Generator) -> None:
         """Uniform within sqrt(6 / (features in + out)); the output within 1 / sqrt(embed_dim)."""
@@ -66,40 +82,82 @@ class HeadParameters:
         """``(embed_dim, embed_dim)``, a view."""
         return self._q_weight.T
 
+    @w_q.setter
+    def w_q(self, array: ArrayLike) -> None:
+        self._write("w_q", self.w_q, array)
+
     @property
     def w_k(self) -> Array:
         """``(kdim, num_kv_heads * head_dim)``, a view."""
         return self._k_weight.T
+
+    @w_k.setter
+    def w_k(self, array: ArrayLike) -> None:
+        self._write("w_k", self.w_k, array)
 
     @property
     def w_v(self) -> Array:
         """``(vdim, num_kv_heads * head_dim)``, a view."""
         return self._v_weight.T
 
+    @w_v.setter
+    def w_v(self, array: ArrayLike) -> None:
+        self._write("w_v", self.w_v, array)
+
     @property
     def w_o(self) -> Array:
         """``(embed_dim, embed_dim)``, a view."""
         return self._out_weight.T
+
+    @w_o.setter
+    def w_o(self, array: ArrayLike) -> None:
+        self._write("w_o", self.w_o, array)
 
     @property
     def b_q(self) -> Array | None:
         """``(embed_dim,)``, a view."""
         return None if self._in_bias is None else self._in_bias[: self._ends[0]]
 
+    @b_q.setter
+    def b_q(self, array: ArrayLike) -> None:
+        self._write("b_q", self.b_q, array)
+
     @property
     def b_k(self) -> Array | None:
         """``(num_kv_heads * head_dim,)``, a view."""
         return None if self._in_bias is None else self._in_bias[self._ends[0] : self._ends[1]]
+
+    @b_k.setter
+    def b_k(self, array: ArrayLike) -> None:
+        self._write("b_k", self.b_k, array)
 
     @property
     def b_v(self) -> Array | None:
         """``(num_kv_heads * head_dim,)``, a view."""
         return None if self._in_bias is None else self._in_bias[self._ends[1] :]
 
+    @b_v.setter
+    def b_v(self, array: ArrayLike) -> None:
+        self._write("b_v", self.b_v, array)
+
     @property
     def b_o(self) -> Array | None:
         """``(embed_dim,)``."""
         return self._out_bias
+
+    @b_o.setter
+    def b_o(self, array: ArrayLike) -> None:
+        self._write("b_o", self.b_o, array)
+
+    def _write(self, name: str, place: Array | None, array: ArrayLike) -> None:
+        """Copy `array` into an array of the layer, whose type stays."""
+        given = as_array(name, array)
+        if place is None:
+            raise ValueError(f"{name} is set on a layer without biases: make it with bias=True")
+        if given.shape != place.shape:
+            raise ValueError(f"{name} has shape {given.shape}: expected {place.shape}")
+        take_arrays({name: given})
+        place[...] = given
 
     def __repr__(self) -> str:
         more = "" if self.num_kv_heads == self.num_heads else f", num_kv_heads={self.num_kv_heads}"
@@ -121,7 +179,7 @@ class HeadParameters:
             The module, or its ``state_dict()``: arrays or tensors under PyTorch's names. torch
             itself is not needed.
         num_heads : int
-            Required for a mapping, which does not know it.
+            Required for a mapping, which does not know it; a module does.
 
         Returns
         -------

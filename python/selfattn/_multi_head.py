@@ -45,7 +45,8 @@ class MultiHeadAttention(HeadParameters):
     Attributes
     ----------
     w_q, w_k, w_v, w_o : ndarray
-        Weight matrices ``(features in, features out)``: write into them, ``layer.w_q[...] = w``.
+        Weight matrices ``(features in, features out)``. ``layer.w_q = w`` copies w into the
+        layer's array, which keeps its type.
     b_q, b_k, b_v, b_o : ndarray or None
         What is added, None without `bias`.
 
@@ -118,7 +119,7 @@ class MultiHeadAttention(HeadParameters):
             bool(bias),
             float_dtype("dtype", dtype),
         )
-        self._draw(np.random.default_rng(rng))
+        self._draw(_generator(rng))
 
     def __call__(
         self,
@@ -281,3 +282,10 @@ class MultiHeadAttention(HeadParameters):
         k = project(k_in, self.w_k, self.b_k, dtype, threads)
         v = project(v_in, self.w_v, self.b_v, dtype, threads)
         return q, split_heads(k, kv_heads), split_heads(v, kv_heads)
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng is {rng!r}: expected a seed or a Generator ({error})") from error

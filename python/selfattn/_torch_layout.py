@@ -79,7 +79,11 @@ def _open(source: Any, num_heads: int | None) -> tuple[Mapping[str, Any], int]:
                 "the module has add_zero_attn=True, which has no counterpart: append a zero key "
                 "and value yourself"
             )
-        num_heads = source.num_heads if num_heads is None else num_heads
+        if num_heads not in (None, source.num_heads):
+            raise ValueError(
+                f"num_heads is {num_heads} and the module has {source.num_heads}: leave it out"
+            )
+        num_heads = source.num_heads
     else:
         raise TypeError(
             "module_or_state_dict must be a torch.nn.MultiheadAttention or its state_dict, not "
