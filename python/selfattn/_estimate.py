@@ -116,7 +116,7 @@ def estimate(
     -----
     The time is ``1 us + max(flops / (0.7 peak), bytes_read / bandwidth) / threads +
     bytes_written / bandwidth``: 0.7 is the share of the peak that long rows reach with AVX2 and
-    d = 64. Expect a factor of two where heads are small or rows short; docs/performance.md has
+    d = 64. Expect a factor of two where heads are small or rows short; examples/cost_curve has
     predictions beside measurements.
 
     Examples
