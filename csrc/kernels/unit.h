@@ -44,6 +44,7 @@
 #define SMALLEST_NORMAL 2.2250738585072014e-308
 #define LARGEST_LOGIT 1.2e308 /* times log2(e) still finite */
 #define LEAST_CAP_SLOPE 0x1p-500
+#define MOST_CAP_SLOPE 0x1p+1000
 #define MIN_EXPONENT (-1022)
 #define SIGNIFICAND_BITS 52
 typedef int64_t real_bits;
@@ -51,6 +52,7 @@ typedef int64_t real_bits;
 #define SMALLEST_NORMAL 1.17549435e-38f
 #define LARGEST_LOGIT 2.3e38f
 #define LEAST_CAP_SLOPE 0x1p-60
+#define MOST_CAP_SLOPE 0x1p+120
 #define MIN_EXPONENT (-126)
 #define SIGNIFICAND_BITS 23
 typedef int32_t real_bits;

@@ -26,7 +26,8 @@ static double scaled_log2e(const sa_plan *plan, double *low)
 }
 
 /* softcap tanh(x / softcap) log2(e) = (cap + cap_low) tanh(s cap_slope / (2 log2 e)). cap_slope is
- * rounded, and cap made up for it: near 0 the product of both counts. 0: no cap. */
+ * rounded, and cap made up for it: near 0 the product of both counts. 0: no cap. Above
+ * MOST_CAP_SLOPE a cap is as good as 0. */
 static void find_softcap(block_work *w)
 {
     const double scale = fabs(w->plan->scale), softcap = w->plan->softcap;
@@ -34,7 +35,7 @@ static void find_softcap(block_work *w)
     if (softcap == 0 || !(scale / softcap >= LEAST_CAP_SLOPE)) {
         return; /* below, x / softcap rounds away, and tanh is its argument */
     }
-    w->cap_slope = (real)(2 * LOG2E * (scale / softcap));
+    w->cap_slope = (real)(2 * LOG2E * fmin(scale / softcap, MOST_CAP_SLOPE));
     double low;
     const double slope = (double)w->cap_slope, log2e_low = LOG2E_REST;
     const double c = scaled_log2e(w->plan, &low), high = 2 * LOG2E * c;

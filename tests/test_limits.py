@@ -1,0 +1,152 @@
+"""What stands exactly at a limit of a rule: allowed on one side, refused on the other."""
+
+import numpy as np
+import pytest
+
+import selfattn
+from arrays import same_bits, tensor
+
+F = np.float32
+
+
+def zeros(*shape, dtype=F):
+    return np.zeros(shape, dtype)
+
+
+def test_no_heads(unit):
+    """0 key heads serve 0 query heads, and not one."""
+    none = zeros(2, 0, 7, 6)
+    assert selfattn.attention(zeros(2, 0, 5, 6), none, none).shape == (2, 0, 5, 6)
+    assert selfattn.attention(zeros(2, 0, 5, 6), zeros(2, 3, 7, 6), zeros(2, 3, 7, 6)).size == 0
+    for heads in (1, 2):
+        with pytest.raises(ValueError, match="key has 0 heads"):
+            selfattn.attention(zeros(2, heads, 5, 6), none, none)
+
+
+def test_batch_axes_that_come_later(unit, rng):
+    """key and value add axes in front of query's: each size finds its place."""
+    query = tensor(rng, (2, 3, 4, 1, 2, 5))
+    key, value = tensor(rng, (2, 5, 1, 1, 1, 1, 3, 5)), tensor(rng, (2, 1, 1, 1, 4, 1, 3, 5))
+    out = selfattn.attention(query, key, value)
+    assert out.shape == (2, 5, 2, 3, 4, 1, 2, 5)
+    full = [np.ascontiguousarray(np.broadcast_to(x, (*out.shape[:-2], *x.shape[-2:])))
+            for x in (query, key, value)]  # fmt: skip
+    assert same_bits(out, selfattn.attention(*full))
+
+
+def test_axes_up_to_numpys_most(unit, rng):
+    x = tensor(rng, (*[1] * 60, 2, 3, 4))
+    assert selfattn.attention(x, x, x).shape == x.shape
+    flat = x.reshape(2, 3, 4)
+    assert same_bits(selfattn.attention(x, x, x).reshape(2, 3, 4), selfattn.attention(*[flat] * 3))
+
+
+@pytest.mark.parametrize("shape", [
+    (), (1,), (7,), (1, 1), (5, 7), (1, 7), (5, 1), (4, 5, 7), (1, 5, 7), (4, 1, 1), (3, 4, 5, 7),
+    (1, 4, 5, 7), (3, 1, 1, 7), (1, 1, 1, 1), (2, 3, 4, 5, 7), (2, 1, 1, 1, 1), (1, 3, 1, 5, 1),
+])  # fmt: skip
+def test_every_axis_of_a_mask_may_be_one(unit, rng, shape):
+    query, key = tensor(rng, (2, 3, 4, 5, 6)), tensor(rng, (2, 3, 2, 7, 6))
+    value = zeros(2, 3, 2, 7, 6)
+    mask = rng.random(shape) < 0.6
+    _, p = selfattn.attention(query, key, value, mask, return_weights=True)
+    full = np.ascontiguousarray(np.broadcast_to(mask, p.shape))
+    assert same_bits(p, selfattn.attention(query, key, value, full, return_weights=True)[1])
+    for axis in range(len(shape)):
+        wrong = [*shape]
+        wrong[axis] = 9
+        with pytest.raises(ValueError, match="mask has shape"):
+            selfattn.attention(query, key, value, np.ones(wrong, bool))
+    with pytest.raises(ValueError, match="mask has shape"):
+        selfattn.attention(query, key, value, np.ones((1, 1, 1, 1, 1, 1), bool))
+
+
+def test_the_hint_about_a_mask_of_keys():
+    """Only a (batch, n_k) mask of a call with one batch axis is told how to become 4-D."""
+    q, k = zeros(3, 4, 5, 6), zeros(3, 4, 7, 6)
+    for shape, hint in (((3, 7), True), ((2, 7), False), ((3, 6), False), ((3, 4, 7), False)):
+        with pytest.raises(ValueError, match="mask has shape") as caught:
+            selfattn.attention(q, k, k, np.ones(shape, bool))
+        assert ("[:, None, None, :]" in str(caught.value)) == hint
+    with pytest.raises(ValueError, match="mask has shape") as caught:
+        selfattn.attention(q[0], k[0], k[0], np.ones((4, 6), bool))
+    assert "[:, None, None, :]" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("lengths", "allowed"), [
+    (0, True), (7, True), (-1, False), (8, False), ([0, 7, 3], True), ([0, 8, 0], False),
+    ([0, 0, -1], False), ([5], True), ([[5, 5, 5]], True), ([[5], [5]], False), ([1, 2], False),
+    ([[[1]]], False), (np.ones((2, 3), int), True), (np.ones((2, 1), int), True),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["key_lengths", "query_offset"])
+def test_integers_of_the_batch(unit, name, lengths, allowed):
+    batch = (2, 3) if np.ndim(lengths) > 1 and np.shape(lengths)[0] == 2 else (1, 3)
+    batch = (
+        (3, 2) if np.shape(lengths) == (2, 1) and isinstance(lengths, list) else batch
+    )  # not along the axis of 3
+    q, k = zeros(*batch, 4, 5, 6), zeros(*batch, 4, 7, 6)
+    if name == "query_offset" and not isinstance(lengths, np.ndarray):
+        allowed = np.shape(lengths) in ((), (1,), (3,), (1, 3))
+    call = dict({name: lengths}, **({"causal": True} if name == "query_offset" else {}))
+    if allowed:
+        assert selfattn.attention(q, k, k, **call).shape == q.shape
+    else:
+        with pytest.raises(ValueError, match=name):
+            selfattn.attention(q, k, k, **call)
+
+
+def test_windows_and_where_the_queries_stand(unit):
+    q, k, square = zeros(4, 5, 6), zeros(4, 7, 6), zeros(4, 5, 6)
+    slopes = zeros(4)
+    for options in ({"window": 0}, {"window": (0, 0)}, {"window": (None, None)},
+                    {"alibi_slopes": slopes}, {"causal": True}):  # fmt: skip
+        selfattn.attention(square, square, square, **options)
+        selfattn.attention(q, k, k, **options | {"query_offset": 2})
+        with pytest.raises(ValueError, match="where the queries stand"):
+            selfattn.attention(q, k, k, **options)
+        if options.get("causal") is None:
+            for causal in ("upper_left", "lower_right"):
+                selfattn.attention(q, k, k, **options, causal=causal)
+    for window in (-1, (-1, 0), (0, -1), (0, -2), (None, -1)):
+        with pytest.raises(ValueError, match="window must not be negative"):
+            selfattn.attention(square, square, square, window=window)
+
+
+def test_numbers_of_each_head(unit):
+    x = zeros(4, 5, 6)
+    for name in ("sinks", "alibi_slopes"):
+        for bad in (
+            zeros(3),
+            zeros(5),
+            zeros(1),
+            zeros(4, 1),
+            [0, 0, 0, np.nan],
+            [np.inf, 0, 0, 0],
+        ):
+            with pytest.raises(ValueError, match=name):
+                selfattn.attention(x, x, x, **{name: bad})
+        selfattn.attention(x, x, x, **{name: np.arange(4.0)[::-1]})
+    selfattn.attention(x, x, x, sinks=[-np.inf, 0, 1, -np.inf])
+    with pytest.raises(ValueError, match="alibi_slopes"):
+        selfattn.attention(x, x, x, alibi_slopes=[0, 0, 0, -np.inf])
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.inf, np.nan])
+def test_wrong_softcaps(bad):
+    x = zeros(4, 5, 6)
+    with pytest.raises(ValueError, match="softcap"):
+        selfattn.attention(x, x, x, softcap=bad)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softcaps_of_any_size(unit, rng, dtype):
+    """From those that leave nothing of a score, many of them 0 in the compute type,
+    to those that change none."""
+    x = tensor(rng, (3, 40, 8), dtype)
+    plain, mean = selfattn.attention(x, x, x), x.mean(axis=1, keepdims=True)
+    eps = 100 * np.finfo(dtype).eps
+    for softcap in (1e-307, 1e-300, 1e-100, 1e-45, 1e-38, 1e-30):
+        assert np.abs(selfattn.attention(x, x, x, softcap=softcap) - mean).max() < eps
+        assert (selfattn.attention(0 * x, x, x, softcap=softcap, scale=1e30) - mean).max() < eps
+    for softcap in (1e30, 3e38, 1e39, 1e300, 1.7e308):
+        assert np.abs(selfattn.attention(x, x, x, softcap=softcap) - plain).max() < eps
