@@ -112,7 +112,7 @@ def generate(
 
     table (m, d_model) embeds a token; readout (d_model, m) gives a token's score, in the paper the
     transposed table (section 3.4). Every step computes the whole prefix again, which is the
-    shortest way to write it; examples/decode.py shows the cache that spares that.
+    shortest way to write it; examples/decode shows the cache that spares that.
     """
     tokens = [start]
     for _ in range(n):
