@@ -1,7 +1,7 @@
 """The calls that checks of failing memory, leaks and references make: one line a call.
 
-A new public function gets lines here, and every check in this folder then covers it: `CALLS` end
-well, `ERRORS` raise.
+A new public function gets lines here or in layer_calls.py, and every check in this folder then
+covers it: `CALLS` end well, `ERRORS` raise.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 import selfattn
+from layer_calls import LAYER_CALLS, LAYER_ERRORS, LAYER_WATCHED
 
 _rng = np.random.default_rng(7)
 
@@ -83,6 +84,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "units": selfattn.units,
     "get_num_threads": selfattn.get_num_threads,
     "set_num_threads": lambda: selfattn.set_num_threads(2),
+    "show_config": lambda: selfattn.show_config("dicts"),
+    "estimate": lambda: selfattn.estimate(Q.shape, K.shape, V.shape, peak=1e9, bandwidth=1e9),
+    **LAYER_CALLS,
 }  # fmt: skip
 
 _MASKED = np.ma.masked_array(Q, Q > 1)
@@ -112,6 +116,8 @@ ERRORS: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
         np.broadcast_to(np.float32(0), (4, 2**40, 16)), K[0], V[0], return_weights=True)),
     "set_num_threads": (ValueError, lambda: selfattn.set_num_threads(0)),
     "threads": (TypeError, lambda: selfattn.threads("two").__enter__()),
+    "estimate": (TypeError, lambda: selfattn.estimate("shape")),
+    **LAYER_ERRORS,
 }  # fmt: skip
 
 # What the checks watch the reference counts of.
@@ -119,7 +125,7 @@ WATCHED = {
     "Q": Q, "K": K, "V": V, "MASK": MASK, "BIAS": BIAS, "OUT": OUT, "WEIGHTS": WEIGHTS,
     "LONG": LONG[0], "HALF": HALF[0], "BRAIN": BRAIN[0], "SWAPPED": SWAPPED[0],
     "WHOLE": WHOLE[0], "SUBCLASS": SUBCLASS[0], "float32": Q.dtype,
-    "float64": BIAS.dtype, "float16": HALF[0].dtype,
+    "float64": BIAS.dtype, "float16": HALF[0].dtype, **LAYER_WATCHED,
 }  # fmt: skip
 
 
@@ -127,4 +133,8 @@ def as_bytes(result: Any) -> Any:
     """Something to compare: the bytes of all arrays of a result."""
     if isinstance(result, tuple):
         return tuple(as_bytes(x) for x in result)
+    if isinstance(result, selfattn.AttentionStats):
+        return tuple(as_bytes(x) for name, x in vars(result).items() if name != "recompute")
+    if isinstance(result, dict):
+        return tuple(as_bytes(x) for x in result.values())
     return result.tobytes() if isinstance(result, np.ndarray) else result

@@ -105,7 +105,7 @@ static void choose_strides(array *a, choices *c, freedom may)
 {
     sa_tensor *t = &a->tensor;
     bool done[SA_MAX_DIMS] = {false};
-    const bool plain = !chance(c, 2);
+    const bool plain = may.is_plain || !chance(c, 2);
     ptrdiff_t size = (ptrdiff_t)dtype_bytes(t->dtype);
     a->n_elements = 1;
     for (int n = t->n_dims; n > 0; n--) {

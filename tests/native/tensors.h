@@ -17,9 +17,9 @@ typedef struct {
 typedef enum { FILL_NORMAL, FILL_LARGE, FILL_EQUAL, FILL_SPARSE, FILL_WILD, N_FILLS } fill;
 
 /* What an array may look like: an axis may repeat one element (stride 0), and elements may lie at
- * odd addresses. Outputs may do neither. */
+ * odd addresses. Outputs may do neither. A plain one is C-contiguous. */
 typedef struct {
-    bool repeats, is_unaligned;
+    bool repeats, is_unaligned, is_plain;
 } freedom;
 
 /* Axes in any order in memory, forwards or backwards, with gaps or without. */
