@@ -12,6 +12,7 @@ import numpy as np
 
 import selfattn
 from layer_calls import LAYER_CALLS, LAYER_ERRORS, LAYER_WATCHED
+from selfattn import _selfattn
 
 _rng = np.random.default_rng(7)
 
@@ -84,7 +85,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "units": selfattn.units,
     "get_num_threads": selfattn.get_num_threads,
     "set_num_threads": lambda: selfattn.set_num_threads(2),
-    "show_config": lambda: selfattn.show_config("dicts"),
+    "config": _selfattn._config,
     "estimate": lambda: selfattn.estimate(Q.shape, K.shape, V.shape, peak=1e9, bandwidth=1e9),
     **LAYER_CALLS,
 }  # fmt: skip

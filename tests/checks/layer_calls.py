@@ -61,7 +61,6 @@ LAYER_CALLS: dict[str, Callable[[], Any]] = {
     "layer": _layer(X),
     "layer, options": _layer(X, OTHER, num_threads=2, return_weights=True, key_lengths=[30, 9]),
     "layer, half": lambda: HALF_LAYER(X, window=3),
-    "layer, new": lambda: selfattn.MultiHeadAttention(8, 2, rng=0).state_dict(),
     "layer, from torch": lambda: selfattn.MultiHeadAttention.from_torch(
         STATE, num_heads=4
     ).state_dict(),
