@@ -86,7 +86,6 @@ CALLS: dict[str, Callable[[], Any]] = {
     "get_num_threads": selfattn.get_num_threads,
     "set_num_threads": lambda: selfattn.set_num_threads(2),
     "config": _selfattn._config,
-    "estimate": lambda: selfattn.estimate(Q.shape, K.shape, V.shape, peak=1e9, bandwidth=1e9),
     **LAYER_CALLS,
 }  # fmt: skip
 

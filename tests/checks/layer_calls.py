@@ -64,19 +64,27 @@ LAYER_CALLS: dict[str, Callable[[], Any]] = {
     "layer, from torch": lambda: selfattn.MultiHeadAttention.from_torch(
         STATE, num_heads=4
     ).state_dict(),
-    "layer_norm": lambda: selfattn.layer_norm(X, B, B),
-    "rotary": lambda: positional.rotary(X, np.arange(20)),
-    "sinusoidal": lambda: positional.sinusoidal(9, 6),
-    "alibi_slopes": lambda: positional.alibi_slopes(6),
     "stats": _stats(Q, K, V, stats=ALL_STATS, top_k=3),
     "stats, rows": _stats(Q, K, rows=[1, 7], received_rows=slice(3, 9)),
     "stats, columns": _stats(Q, K, column_weights=np.ones((20, 2)), stats=(), top_k=60),
     "stats, half": _stats(*(x.astype(np.float16) for x in (Q, K, V)), top_k=1),
     "stats, threads": _stats(LONG_HEADS, LONG_HEADS, causal=True, num_threads=3),
     "stats, progress": _stats(Q, K, V, progress=lambda fraction: None),
+    "stats, heads": _stats(
+        K, K, head_scores=("previous", "first", "diagonal", "window"), overview=8, causal=True
+    ),
     "to_dense": lambda: selfattn.attention_stats(Q, K, top_k=2).to_dense(rows=[3]),
     "rollout": lambda: selfattn.rollout([(K[:, :, :9], K[:, :, :9])] * 2, causal=True),
 }  # fmt: skip
+
+# Functions that are NumPy's and Python's from end to end.
+NUMPY_CALLS: dict[str, Callable[[], Any]] = {
+    "layer_norm": lambda: selfattn.layer_norm(X, B, B),
+    "rotary": lambda: positional.rotary(X, np.arange(20)),
+    "sinusoidal": lambda: positional.sinusoidal(9, 6),
+    "alibi_slopes": lambda: positional.alibi_slopes(6),
+    "estimate": lambda: selfattn.estimate(Q.shape, K.shape, V.shape, peak=1e9, bandwidth=1e9),
+}
 
 LAYER_ERRORS: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "self_attention, width": (ValueError, _attend(X, W[0][:3], *W[1:])),

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from calls import CALLS, ERRORS, WATCHED
+from layer_calls import NUMPY_CALLS
 
 N_CALLS, MOVES_ALLOWED = 1000, 10
 HEAP_ALLOWED = 2**20  # of 100,000 calls; one lost object a call would be 5 MB and more
@@ -45,7 +46,7 @@ def kinds(planted: bool) -> dict[str, Callable[[], Any]]:
     if planted:
         return {"planted leak": leaking}
     wrong = {f"error: {name}": quietly(*rule) for name, rule in ERRORS.items()}
-    return CALLS | wrong
+    return CALLS | NUMPY_CALLS | wrong
 
 
 def repeat(function: Callable[[], Any], times: int) -> None:

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 from calls import CALLS, ERRORS, WATCHED, as_bytes
-from layer_calls import LAYER_CALLS, LAYER_ERRORS
+from layer_calls import LAYER_CALLS, LAYER_ERRORS, NUMPY_CALLS
 
 from selfattn import _selfattn
 
@@ -72,19 +72,32 @@ def attempt(injector, first, all_after, function):
 
 
 def references(name, injector):
-    """Counts that a call must leave as they were. CPython before 3.13 itself loses the arguments of
-    a Python function with cells (those that a comprehension uses) for which it has no memory."""
-    of_python = name in LAYER_CALLS or name in LAYER_ERRORS
+    """Counts that a call must leave as they were. What others lose is not counted: CPython before
+    3.13 the arguments of a Python function with cells (those that a comprehension uses) for which
+    it has no memory, and NumPy a dtype where it has none for an array."""
+    of_python = name in LAYER_CALLS or name in LAYER_ERRORS or name in NUMPY_CALLS
     if of_python and injector == "objects" and sys.version_info < (3, 13):
         return {}
-    return {name: sys.getrefcount(x) for name, x in WATCHED.items()}
+    return {
+        key: sys.getrefcount(x)
+        for key, x in WATCHED.items()
+        if not (of_python and isinstance(x, np.dtype))
+    }
+
+
+# Where all objects are refused NumPy's own functions do not always come back (2.4: mean).
+CASES = [
+    (name, injector)
+    for name in [*CALLS, *NUMPY_CALLS]
+    for injector in INJECTORS
+    if not (name in NUMPY_CALLS and injector == "objects")
+]
 
 
 @pytest.mark.parametrize("all_after", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("injector", INJECTORS)
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("name", "injector"), CASES)
 def test_every_request(name, injector, all_after):
-    function, how = CALLS[name], INJECTORS[injector]
+    function, how = (CALLS | NUMPY_CALLS)[name], INJECTORS[injector]
     expected = as_bytes(function())
     gc.disable()
     try:
