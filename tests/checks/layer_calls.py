@@ -26,6 +26,7 @@ HALF_LAYER = selfattn.MultiHeadAttention(16, 2, bias=False, dtype=np.float16, rn
 STATE = LAYER.state_dict()
 
 Q, K, V = _new(2, 4, 20, 16), _new(2, 2, 50, 16), _new(2, 2, 50, 8)
+TOKENS = _rng.integers(0, 5, 50)
 LONG_HEADS = _new(2, 300, 32)
 ALL_STATS = ("entropy", "max", "received", "distance")
 
@@ -71,7 +72,8 @@ LAYER_CALLS: dict[str, Callable[[], Any]] = {
     "stats, threads": _stats(LONG_HEADS, LONG_HEADS, causal=True, num_threads=3),
     "stats, progress": _stats(Q, K, V, progress=lambda fraction: None),
     "stats, heads": _stats(
-        K, K, head_scores=("previous", "first", "diagonal", "window"), overview=8, causal=True
+        K, K, causal=True, overview=8,
+        head_scores=("previous", ("window", 3), ("induction", TOKENS)),
     ),
     "to_dense": lambda: selfattn.attention_stats(Q, K, top_k=2).to_dense(rows=[3]),
     "rollout": lambda: selfattn.rollout([(K[:, :, :9], K[:, :, :9])] * 2, causal=True),

@@ -17,7 +17,7 @@ from layer_calls import LAYER_CALLS, LAYER_ERRORS, NUMPY_CALLS
 
 from selfattn import _selfattn
 
-MOST = 400  # requests of one call; the largest has about a hundred
+MOST = 2000  # requests of one call; the largest has about five hundred
 
 
 class Injector:
@@ -68,37 +68,41 @@ def attempt(injector, first, all_after, function):
             stop()
     except Exception as raised:
         error = raised.with_traceback(None)
+        error.__context__ = None  # its frames hold arguments
     return result, error
 
 
 def references(name, injector):
-    """Counts that a call must leave as they were. What others lose is not counted: CPython before
-    3.13 the arguments of a Python function with cells (those that a comprehension uses) for which
-    it has no memory, and NumPy a dtype where it has none for an array."""
-    of_python = name in LAYER_CALLS or name in LAYER_ERRORS or name in NUMPY_CALLS
+    """Counts that a call must leave as they were. CPython before 3.13 itself loses the arguments of a
+    Python function with cells (those that a comprehension uses) for which it has no memory."""
+    of_python = name in LAYER_CALLS or name in LAYER_ERRORS
     if of_python and injector == "objects" and sys.version_info < (3, 13):
         return {}
-    return {
-        key: sys.getrefcount(x)
-        for key, x in WATCHED.items()
-        if not (of_python and isinstance(x, np.dtype))
-    }
+    return {key: sys.getrefcount(x) for key, x in WATCHED.items()}
 
 
-# Where all objects are refused NumPy's own functions do not always come back (2.4: mean).
+def is_survived(name, injector, all_after):
+    """Whether the interpreter itself comes through: CPython 3.11 never leaves a `with` of a long
+    function if there is no memory for the number of the instruction that failed, and functions of
+    NumPy 2.4 dereference NULL."""
+    return injector != "objects" or not (name in NUMPY_CALLS or (all_after and name in LAYER_CALLS))
+
+
 CASES = [
-    (name, injector)
+    pytest.param(name, injector, all_after, id=f"{name}-{injector}-{how}")
     for name in [*CALLS, *NUMPY_CALLS]
     for injector in INJECTORS
-    if not (name in NUMPY_CALLS and injector == "objects")
+    for all_after, how in ((False, "once"), (True, "for ever"))
+    if is_survived(name, injector, all_after)
 ]
 
 
-@pytest.mark.parametrize("all_after", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize(("name", "injector"), CASES)
+@pytest.mark.parametrize(("name", "injector", "all_after"), CASES)
 def test_every_request(name, injector, all_after):
     function, how = (CALLS | NUMPY_CALLS)[name], INJECTORS[injector]
     expected = as_bytes(function())
+    # numpy.nditer, which broadcasts for the statistics, returns NULL without an exception
+    kinds = (MemoryError, SystemError) if name in LAYER_CALLS else MemoryError
     gc.disable()
     try:
         n_refused = 0
@@ -106,7 +110,7 @@ def test_every_request(name, injector, all_after):
             before = references(name, injector)
             result, error = attempt(how, first, all_after, function)
             refused = error is not None
-            assert error is None or isinstance(error, MemoryError), f"request {first}: {error!r}"
+            assert error is None or isinstance(error, kinds), f"request {first}: {error!r}"
             assert refused or as_bytes(result) == expected
             result = error = None
             assert references(name, injector) == before, f"request {first}"
