@@ -73,8 +73,8 @@ def attempt(injector, first, all_after, function):
 
 
 def references(name, injector):
-    """Counts that a call must leave as they were. CPython before 3.13 itself loses the arguments of a
-    Python function with cells (those that a comprehension uses) for which it has no memory."""
+    """Counts that a call must leave as they were. CPython before 3.13 itself loses the arguments of
+    a Python function with cells (those that a comprehension uses) for which it has no memory."""
     of_python = name in LAYER_CALLS or name in LAYER_ERRORS
     if of_python and injector == "objects" and sys.version_info < (3, 13):
         return {}
@@ -83,8 +83,8 @@ def references(name, injector):
 
 def is_survived(name, injector, all_after):
     """Whether the interpreter itself comes through: CPython 3.11 never leaves a `with` of a long
-    function if there is no memory for the number of the instruction that failed, and functions of
-    NumPy 2.4 dereference NULL."""
+    function if there is no memory for the number of the instruction that failed, and some
+    functions of NumPy 2.4 dereference NULL."""
     return injector != "objects" or not (name in NUMPY_CALLS or (all_after and name in LAYER_CALLS))
 
 
