@@ -294,6 +294,8 @@ WRONG = {
     "top_k-kind": ({"top_k": 1.5}, TypeError, "top_k must be an int"),
     "top_k-bool": ({"top_k": True}, TypeError, "top_k must be an int"),
     "top_k-size": ({"top_k": -1}, ValueError, "top_k"),
+    "top_k-bits": ({"top_k": 2**63}, ValueError, "top_k is 9223372036854775808: expected 0 ..."),
+    "overview-bits": ({"overview": 2**70}, ValueError, "overview is"),
     "rows-kind": ({"rows": [0.5]}, TypeError, "rows is float64: expected integers"),
     "rows-size": ({"rows": [5]}, ValueError, "rows has 5: expected -5 ... 4"),
     "rows-axes": ({"rows": [[1]]}, ValueError, "expected one axis"),
@@ -344,6 +346,7 @@ def test_rollout_refuses(package):
     for layers, more, text in (
         ([], {}, "layers is empty"),
         ([(X, X)], {"residual": 2}, "residual is 2"),
+        ([(X[0, 0], X[0, 0])], {}, "layers has an array of shape"),
         ([(X, X), (X[:, :3], X[:, :3])], {}, "one number for all"),
         ([(X, X)], {"rows": 5}, "rows has 5"),
     ):

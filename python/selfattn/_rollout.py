@@ -75,7 +75,11 @@ def rollout(
         raise ValueError("layers is empty: expected a (query, key) for each layer")
     if not 0 <= residual <= 1:
         raise ValueError(f"residual is {residual}: expected 0 ... 1")
-    sizes = {np.shape(x)[-2] for pair in layers for x in pair}
+    shapes = [np.shape(x) for pair in layers for x in pair]
+    for shape in shapes:
+        if len(shape) < 2:
+            raise ValueError(f"layers has an array of shape {shape}: expected (..., tokens, d)")
+    sizes = {shape[-2] for shape in shapes}
     if len(sizes) != 1:
         raise ValueError(f"layers have {sorted(sizes)} tokens: expected one number for all")
     (n,) = sizes

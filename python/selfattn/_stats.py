@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -189,8 +190,8 @@ def _count(name: str, count: Any) -> int:
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{name} must be an int, not {type(count).__name__}")
     number = int(count.__index__())
-    if number < 0:
-        raise ValueError(f"{name} is {number}: expected 0 or more")
+    if not 0 <= number <= sys.maxsize:
+        raise ValueError(f"{name} is {number}: expected 0 ... {sys.maxsize}")
     return number
 
 

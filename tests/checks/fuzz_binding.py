@@ -172,24 +172,106 @@ def call_torchs(b: Bytes) -> bool:
     return True
 
 
+def layer_options(b: Bytes, heads: Any, n: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"causal": b.often(False, True, "left")}
+    if b.below(4) == 0:
+        shape = b.often((n, n), (n, 1), (heads, n, n) if isinstance(heads, int) else ())
+        options["mask"] = new_array(b, shape, b.often("?", *DTYPES))
+    for name in NUMBERS:
+        if b.below(10) == 0:
+            options[name] = b.often(b.pick(NUMBERS[name]), *WRONG_NUMBERS)
+    options["return_weights"] = b.often(b.pick([False, True, "mean"]), "none")
+    options["return_lse"] = b.often(b.pick([False, True]), 0)
+    return options
+
+
 def call_layer(b: Bytes) -> bool:
-    n, width, heads = (
-        b.pick([0, 1, 5, 33]),
-        b.pick([4, 8, 12, 0]),
-        b.often(b.pick([1, 2, 4]), 3, 0, -1, "2"),
-    )
+    n, width = b.pick([0, 1, 5, 33]), b.pick([4, 8, 12, 0])
+    heads = b.often(b.pick([1, 2, 4]), 3, 0, -1, "2")
     shapes = [(2, n, width)] + [(width, b.often(width, width + 4)) for _ in range(4)]
     dtype = b.pick(["f4", "f8", "f2"])
     x, *weights = (new_array(b, s, b.often(dtype, *DTYPES)) for s in shapes)
+    added = {
+        name: new_array(b, b.often((width,), (width + 1,)), b.often(dtype, *DTYPES))
+        for name in ("b_q", "b_k", "b_v", "b_o")
+        if b.below(3) == 0
+    }
     try:
-        selfattn.self_attention(x, *weights, num_heads=heads, causal=b.often(False, True, "left"))
+        selfattn.self_attention(
+            x, *weights[: b.often(4, 3)], num_heads=heads, **added, **layer_options(b, heads, n)
+        )
     except ALLOWED:
         return False
     return True
 
 
-CALLS: list[Callable[[Bytes], bool]] = [call_attention, call_attention, call_attention,
-                                        call_torchs, call_layer]  # fmt: skip
+def call_held_layer(b: Bytes) -> bool:
+    heads, width = b.pick([(2, 2), (4, 2), (1, 1)]), b.pick([4, 8, 12, 16])
+    dtype = b.pick(["f4", "f8", "f2"])
+    try:
+        layer = selfattn.MultiHeadAttention(
+            b.often(width, -1, "8"), heads[0], num_kv_heads=b.often(heads[1], 3, 0),
+            bias=b.often(True, False, None), dtype=b.often(dtype, *DTYPES), rng=0,
+        )  # fmt: skip
+        n = b.pick([0, 1, 5, 33])
+        inputs = [
+            new_array(b, (*b.pick([(), (2,)]), n, width), b.often(dtype, *DTYPES))
+            for _ in range(b.often(1, 2, 3))
+        ]
+        layer(*inputs, **(layer_options(b, heads[0], n) if b.below(2) else {}))
+    except ALLOWED:
+        return False
+    return True
+
+
+def call_stats(b: Bytes) -> bool:
+    arrays, options = attention_arguments(b)
+    for name in ("return_weights", "return_lse", "out"):
+        options.pop(name, None)
+    n_q = arrays[0].shape[-2] if isinstance(arrays[0], np.ndarray) and arrays[0].ndim > 1 else 1
+    names = [name for name in ("entropy", "max", "received", "distance") if b.below(2)]
+    options["stats"] = b.often(names, ["sharpness"], "max", 3)
+    options["top_k"] = b.often(b.pick([0, 1, 3, 100]), *WRONG_NUMBERS)
+    options["overview"] = b.often(b.pick([0, 0, 1, 7]), *WRONG_NUMBERS)
+    if b.below(4) == 0:
+        options["rows"] = b.often(b.pick([[0], slice(1, 3), []]), [n_q], -(2**70), "x", [0.5])
+    if b.below(4) == 0:
+        shape = b.often((n_q,), (n_q, 2), (n_q, 20), (n_q + 1,), ())
+        options["column_weights"] = new_array(b, shape, b.often("f4", *DTYPES))
+    if b.below(4) == 0:
+        tokens = new_array(b, b.often((n_q,), (n_q + 1,)), b.often("<i4", *DTYPES))
+        scores = ["previous", "first", "diagonal", ("window", 3), ("induction", tokens)]
+        options["head_scores"] = b.often([b.pick(scores)], scores, ["none"], [("window", -1)], 5)
+    try:
+        selfattn.attention_stats(*arrays[: b.often(3, 2)], **options)
+    except ALLOWED:
+        return False
+    return True
+
+
+def call_beside(b: Bytes) -> bool:
+    n, d = b.pick([0, 1, 5, 33]), b.pick([0, 2, 8, 7])
+    x = new_array(b, b.often((2, n, d), (d,), ()), b.often(b.pick(["f4", "f8", "f2"]), *DTYPES))
+    weight = new_array(b, b.often((d,), (d + 1,)), b.often("f4", *DTYPES))
+    numbers = b.often(10.0, *WRONG_NUMBERS)
+    calls: list[Callable[[], Any]] = [
+        lambda: selfattn.layer_norm(x, b.often(weight, None), eps=numbers),
+        lambda: selfattn.positional.rotary(x, b.often(None, weight), base=numbers),
+        lambda: selfattn.positional.sinusoidal(b.often(n, *WRONG_NUMBERS[:3]), d),
+        lambda: selfattn.positional.alibi_slopes(b.often(n, *WRONG_NUMBERS[:3])),
+        lambda: selfattn.rollout([(x, x)] * b.below(3), rows=b.often(-1, 7, slice(None))),
+    ]
+    try:
+        b.pick(calls)()
+    except ALLOWED:
+        return False
+    return True
+
+
+CALLS: list[Callable[[Bytes], bool]] = [
+    call_attention, call_attention, call_attention, call_torchs, call_layer, call_held_layer,
+    call_stats, call_stats, call_beside,
+]  # fmt: skip
 counts = {"inputs": 0, "computed": 0}
 
 

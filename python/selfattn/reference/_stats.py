@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -109,8 +110,8 @@ def attention_stats(
     n_q, n_k = problem.weights_shape[-2:]
     begin, end = query_window(received_rows, n_q, names)
     for name, count in (("top_k", top_k), ("overview", overview)):
-        if _integer(name, count) < 0:
-            raise ValueError(f"{name} must not be negative, not {count}")
+        if not 0 <= _integer(name, count) <= sys.maxsize:
+            raise ValueError(f"{name} is {count}: expected 0 ... {sys.maxsize}")
     numbers = None if rows is None else row_numbers(rows, n_q)
     scores = check_head_scores(head_scores, problem.batch_shape, n_k)
     with np.errstate(all="ignore"):
