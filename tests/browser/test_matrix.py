@@ -265,6 +265,27 @@ def test_a_hundred_thousand_tokens_down_to_the_cell(page):
     page.label("t77777")
 
 
+def test_statistics_of_a_call(page, rng):
+    """From attention_stats with an overview: what nobody sees has one colour at every zoom, also
+    where a pixel stands for cells of two rows of blocks."""
+    n = 3000
+    q, k = rng.standard_normal((2, 2, n, 16))
+    found = selfattn.attention_stats(3 * q, k, causal=True, top_k=4, overview=100)
+    page.open(selfattn.view(found)).press("2")
+    for steps in range(4):
+        points = []
+        for x, y in rng.uniform((80, 80), (700, 600), (20, 2)):
+            page.point(x, y)
+            place = page.run("return document.querySelector('#panel-cell span')?.textContent ?? ''")
+            numbers = [int(one) for one in re.findall(r"\d+", place.replace(",", ""))]
+            if numbers and numbers[-1] > max(numbers[: len(numbers) // 2]) + 120:
+                points.append((x, y))
+        page.point(5, 5)
+        assert len(points) > 2
+        assert len(np.unique(colours(page, points), axis=0)) == 1, f"after {steps} steps"
+        page.press("+")
+
+
 def test_a_long_low_map_is_stretched(page, rng):
     weights = softmax_maps(rng, 1, 4, 900)
     page.open(selfattn.view(weights, list("abcd"), [f"k{i}" for i in range(900)]))

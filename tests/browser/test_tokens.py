@@ -80,6 +80,8 @@ def test_several_heads_at_once(page, rng):
         assert token == WORDS[int(key)]
         assert_shown(shown, weights[int(head), 8, int(key)])
         assert weights[int(head), 8, int(key)] == weights[[0, 2], 8, int(key)].max()
+    assert page.text("#panel-about") == "query 8 \u00b7 layer 0, 2 heads"
+    assert "entropy, head 2" in page.text("#panel-facts")
     page.press("a")
     assert len({line[-1]["stroke"] for line in page.drawn("curve")}) == 3
     page.press("a")

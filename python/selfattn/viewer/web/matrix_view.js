@@ -259,11 +259,12 @@ class MatrixView {
     this.app.set({ pick: { ...at, side: pick?.side ?? "query" }, over: null });
   }
 
-  /** Zoom about the chosen cell, or the middle. */
+  /** Zoom about the chosen cell, or the middle of what is in view. */
   zoom(factor) {
     const { camera } = this;
     const { pick } = this.app.state;
-    let [x, y] = [camera.width / 2, camera.height / 2];
+    let x = Math.min(camera.width, camera.keys * camera.sx) / 2;
+    let y = Math.min(camera.height, camera.queries * camera.sy) / 2;
     if (pick !== null) {
       const [px, py] = camera.place((pick.query ?? 0) + 0.5, (pick.key ?? 0) + 0.5);
       if (pick.key !== null) x = Math.min(camera.width, Math.max(0, px));

@@ -41,6 +41,10 @@ class Panel {
     return `${Names.layer(layer.name, 24)}, ${Names.head(layer.heads[state.head].name, 24)}`;
   }
 
+  shortName() {
+    return Names.head(this.app.layer().heads[this.app.state.head].name, 12);
+  }
+
   say(heading, about) {
     this.heading.textContent = heading;
     this.about.textContent = about;
@@ -69,17 +73,21 @@ class Panel {
     const { side } = place;
     const other = side === "query" ? "key" : "query";
     this.heading.replaceChildren(this.tokenElement(side, index, 300));
-    this.about.textContent = `${side} ${Text.count(index)} \u00B7 ${this.headName()}`;
+    const heads = this.tableHeads(head);
+    const several = heads.length > 1;
+    const where = several
+      ? `${Names.layer(this.app.layer().name, 24)}, ${heads.length} heads` : this.headName();
+    this.about.textContent = `${side} ${Text.count(index)} \u00B7 ${where}`;
     if (place.query !== null && place.key !== null) this.drawCell(place, head);
     const names = side === "query"
       ? ["entropy", "max", "distance", "top_rest"]
       : ["received"];
     for (const name of names) {
       const values = head.statistics[name];
-      if (values) this.addFact(Panel.TITLES[name], Reading.statistic(values[index])
-        + ModelView.unit(name));
+      const title = Panel.TITLES[name] + (several ? `, ${this.shortName()}` : "");
+      if (values) this.addFact(title, Reading.statistic(values[index]) + ModelView.unit(name));
     }
-    this.drawTable(side, other, index, head);
+    this.drawTable(side, other, index, heads);
   }
 
   static TITLES = {
@@ -135,12 +143,14 @@ class Panel {
     return element;
   }
 
-  /** The largest weights of the current token, of the shown heads, the strongest first. */
-  drawTable(side, other, index, active) {
+  /** The heads that the current view shows. */
+  tableHeads(active) {
     const shown = this.app.shownHeads();
-    const heads = this.app.state.view === "tokens"
-      ? shown
-      : shown.filter(({ head }) => head === active);
+    return this.app.state.view === "tokens" ? shown : shown.filter(({ head }) => head === active);
+  }
+
+  /** The largest weights of the current token, of some heads, the strongest first. */
+  drawTable(side, other, index, heads) {
     const best = new Map();
     for (const one of heads) {
       const found = side === "query"

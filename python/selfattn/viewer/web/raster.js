@@ -107,18 +107,35 @@ class Raster {
   zeroRanges(head, span, left, columns) {
     if (head.header.overviewFrom !== "stream") return () => [];
     const { base } = head.pyramid("max");
+    let [known, ranges] = [[-1, -1], []];
     return (first, end) => {
-      const row = Math.floor(first / base.span[0]);
-      if (row !== Math.floor((end - 1) / base.span[0])) return [];
-      const ranges = [];
-      for (let at = 0; at < base.columns; at++) {
-        if (base.codes[row * base.columns + at] !== 0) continue;
-        const [from, last] = base.range(at, 1);
-        const a = Math.max(0, Math.ceil(from / span[1]) - left);
-        const b = Math.min(columns, Math.ceil((last + 1) / span[1]) - left);
-        if (a < b) ranges.push([a, b]);
+      const rows = [first, end - 1].map((query) => Math.floor(query / base.span[0]));
+      if (rows.some((row, i) => row !== known[i])) {
+        known = rows;
+        ranges = Raster.zeroBlocks(base, rows).map(([from, to]) => [
+          Math.max(0, Math.ceil(from / span[1]) - left),
+          Math.min(columns, (to < head.keys ? Math.floor : Math.ceil)(to / span[1]) - left),
+        ]).filter(([a, b]) => a < b);
       }
       return ranges;
     };
+  }
+
+  /** Keys [from, to) of neighbouring blocks that are 0 in all of some rows of blocks. */
+  static zeroBlocks(base, [top, bottom]) {
+    const isZero = (block) => {
+      for (let row = top; row <= bottom; row++) {
+        if (base.codes[row * base.columns + block] !== 0) return false;
+      }
+      return true;
+    };
+    const ranges = [];
+    for (let block = 0; block < base.columns; block++) {
+      if (!isZero(block)) continue;
+      const [from] = base.range(block, 1);
+      while (block + 1 < base.columns && isZero(block + 1)) block++;
+      ranges.push([from, base.range(block, 1)[1] + 1]);
+    }
+    return ranges;
   }
 }
