@@ -35,8 +35,9 @@ FILES = ["csrc/core/check.c", "csrc/core/plan.c", "csrc/kernels/tiles/visible.h"
 ANY_CALL = "tests/test_accuracy.py::test_any_call"
 # What notices most comes first.
 TESTS = {
-    "csrc/core/check.c": ["tests/test_errors.py", "tests/test_interface.py", "tests/test_out.py",
-                          "tests/test_types.py", ANY_CALL],
+    "csrc/core/check.c": ["tests/test_errors.py", "tests/test_limits.py", "tests/test_out.py",
+                          "tests/test_interface.py", "tests/test_types.py", ANY_CALL,
+                          "tests/test_stats.py::test_reference_agrees"],
     "csrc/core/plan.c": ["tests/test_plan.py", "tests/test_golden.py", ANY_CALL],
     "csrc/kernels/tiles/visible.h": ["tests/test_golden.py", ANY_CALL, "tests/test_nonfinite.py"],
 }  # fmt: skip
