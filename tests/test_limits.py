@@ -150,3 +150,34 @@ def test_softcaps_of_any_size(unit, rng, dtype):
         assert (selfattn.attention(0 * x, x, x, softcap=softcap, scale=1e30) - mean).max() < eps
     for softcap in (1e30, 3e38, 1e39, 1e300, 1.7e308):
         assert np.abs(selfattn.attention(x, x, x, softcap=softcap) - plain).max() < eps
+
+
+def test_results_beyond_all_addresses():
+    """Each result that is asked for is named; none is begun."""
+
+    def view(*shape):
+        return np.broadcast_to(F(0), shape)
+
+    q, k = view(2**40, 8, 5, 6), view(1, 8, 7, 6)
+    with pytest.raises(MemoryError, match=r"^out would need more memory"):
+        selfattn.attention(q, k, view(1, 8, 7, 2**20))
+    with pytest.raises(MemoryError, match=r"^out would need more memory"):
+        selfattn.attention(q, k, view(1, 8, 7, 2**20), return_lse=True, return_weights="mean")
+    q, k = view(2**20, 8, 5, 6), view(1, 8, 2**45, 6)
+    for kind, more in ((True, 1), ("mean", 2**6)):
+        many = view(2**20 * more, 8, 5, 6)
+        with pytest.raises(MemoryError, match=r"^weights would need more memory"):
+            selfattn.attention(many, k, view(1, 8, 2**45, 0), return_weights=kind)
+        with pytest.raises(MemoryError, match=r"^weights would need more memory"):
+            selfattn.attention(many, k, view(1, 8, 2**45, 1), return_weights=kind, return_lse=True)
+    with pytest.raises(MemoryError, match=r"^lse would need more memory"):
+        selfattn.attention(
+            view(2**50, 8, 2**7, 0), view(1, 8, 7, 0), view(1, 8, 7, 0), return_lse=True
+        )
+    limit = 2**63 // 4096
+    one = zeros(1, 1, 1)
+    for arrays in ((view(1, 1, limit), view(1, 1, limit), one),
+                   (one, one, view(1, 1, limit)), (view(1, limit, 1), one, one),
+                   (one, view(1, limit, 1), view(1, limit, 1))):  # fmt: skip
+        with pytest.raises(MemoryError, match="too long for memory"):
+            selfattn.attention(*arrays)
