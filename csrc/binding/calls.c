@@ -34,11 +34,7 @@ int sa_raise(sa_status status, const sa_error *error)
         PyErr_SetString(PyExc_ValueError, error->text);
         break;
     case SA_NO_MEMORY:
-        if (error->text[0] == '\0') {
-            PyErr_NoMemory();
-        } else {
-            PyErr_SetString(PyExc_MemoryError, error->text);
-        }
+        PyErr_SetString(PyExc_MemoryError, error->text);
         break;
     case SA_INTERRUPTED:
     case SA_OK:
