@@ -219,14 +219,18 @@ def test_numbers_beyond_64_bits():
                     {"num_threads": 0}, {"window": [1]}, {"window": (1, 2, 3)}):  # fmt: skip
         with pytest.raises((ValueError, TypeError)):
             attend(**options)
-    fits = np.array([2, 5], np.uint64)
     batch = np.stack([X, X])
-    got = attend(batch, batch, batch, key_lengths=fits)
-    assert same_bits(got, attend(batch, batch, batch, key_lengths=[2, 5]))
+    expected = attend(batch, batch, batch, key_lengths=[2, 5])
+    for kind in "bBhHiIlLqQ":
+        fits = np.array([2, 5], kind)
+        assert same_bits(attend(batch, batch, batch, key_lengths=fits), expected)
+    for wrong in (True, np.True_, np.array([True, False]), 2.0, "2", None.__class__):
+        with pytest.raises(TypeError, match="key_lengths"):
+            attend(key_lengths=wrong)
 
 
 def test_real_numbers_of_other_classes():
-    for number in (np.float32(0.5), np.array(0.5), np.float16(0.5), 0.5):
+    for number in (np.float32(0.5), np.array(0.5), np.float16(0.5), np.array(0.5, "f2"), 0.5):
         assert same_bits(attend(scale=number), attend(scale=0.5))
     assert same_bits(attend(scale=np.array(2)), attend(scale=2))
     for bad in (True, np.True_, 1j, np.complex64(1), np.str_("1"), np.void(b"1"), b"1", "1",

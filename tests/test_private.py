@@ -100,3 +100,45 @@ def test_output_memory_of_any_type():
     assert _selfattn._check_output_memory((y[:4], None, y[4:])) is None
     with pytest.raises(ValueError, match="share memory"):
         _selfattn._check_output_memory((y[:5], None, y[4:]))
+
+
+def odd(array):
+    """The same numbers at an odd address."""
+    moved = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
+
+
+def readonly(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+W, B, Y = np.ones((4, 5), F), np.ones(5, F), np.zeros((3, 5), F)
+
+
+@pytest.mark.parametrize(("x", "weight", "bias", "y", "error"), [
+    (X, W, B, None, TypeError), (X, W, B, Y.astype(int), TypeError), (X, W, B, odd(Y), TypeError),
+    (X, W, B, Y.astype(">f4"), TypeError), (X, W, B, readonly(Y), TypeError),
+    (X.astype(int), W, B, Y, TypeError), (X, W.astype(int), B, Y, TypeError),
+    (X, W, B > 0, Y, TypeError), (None, W, B, Y, TypeError), (X, W, B[:4], Y, ValueError),
+    (X, W, W, Y, ValueError), (X.astype(float), W, B, Y, (TypeError, ValueError)),
+    (X, W.astype(float), B, Y, (TypeError, ValueError)), (X, W, B, X[:, :3], ValueError),
+    (X, W[:3], B, Y, ValueError), (X, W[0], B, Y, ValueError), (X, W, B, Y[0], ValueError),
+    (X, W, B, Y[:2], ValueError),
+])  # fmt: skip
+def test_products_refuse(x, weight, bias, y, error):
+    _selfattn._linear(X, W, B, Y, None)
+    with pytest.raises(error):
+        _selfattn._linear(x, weight, bias, y, None)
+
+
+def test_products_count_their_arguments():
+    with pytest.raises(TypeError, match="5 arguments"):
+        _selfattn._linear(X, W)
+    for bad in (0, "2"):
+        with pytest.raises((TypeError, ValueError), match="num_threads"):
+            _selfattn._linear(X, W, B, Y, bad)
+    with pytest.raises(ValueError, match=r"memory|overlap|share"):
+        _selfattn._linear(Y, np.ones((5, 5), F), None, Y, None)
