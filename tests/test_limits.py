@@ -174,6 +174,8 @@ def test_results_beyond_all_addresses():
         selfattn.attention(
             view(2**50, 8, 2**7, 0), view(1, 8, 7, 0), view(1, 8, 7, 0), return_lse=True
         )
+    empty = selfattn.attention(view(0, 8, 2**45, 6), view(0, 8, 7, 6), view(0, 8, 7, 2**12))
+    assert empty.shape == (0, 8, 2**45, 2**12)
     limit = 2**63 // 4096
     one = zeros(1, 1, 1)
     for arrays in ((view(1, 1, limit), view(1, 1, limit), one),
