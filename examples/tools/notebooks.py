@@ -54,6 +54,7 @@ def run(notebook: Any, folder: Path) -> Any:
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
+        coalesce_streams=True,
     ).execute()
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
