@@ -7,7 +7,7 @@
 #include "calls.h"
 #include "statistics_problem.h"
 
-enum { AXIS_TOP_K = 4, AXIS_COLUMNS = 5, N_INPUTS = 9 };
+enum { AXIS_TOP_K = 4, N_INPUTS = 9 }; /* then n_columns and the side of the overview */
 
 verdict statistics_run(choices *c, const demand *d, char text[512]);
 
@@ -29,6 +29,63 @@ static void make_columns(statistics_problem *s, choices *c, sa_dtype dtype)
     array_new(&s->arrays[S_COLUMNS], c, dtype, n, shape, (freedom){.repeats = true});
     array_fill(&s->arrays[S_COLUMNS], c, FILL_NORMAL);
     s->wanted.columns = &s->arrays[S_COLUMNS].tensor;
+}
+
+/* Tokens of few kinds, each key with the first of its kind and the next one. */
+static void make_chains(statistics_problem *s, choices *c)
+{
+    const ptrdiff_t n_k = s->attention.sizes.n_k, shape[] = {s->attention.sizes.n_batch, n_k};
+    for (int which = S_FIRST_SAME; which <= S_NEXT_SAME; which++) {
+        array_new(&s->arrays[which], c, SA_I64, 2, shape, (freedom){.is_plain = true});
+    }
+    int64_t *first = s->arrays[S_FIRST_SAME].tensor.data;
+    int64_t *next = s->arrays[S_NEXT_SAME].tensor.data;
+    for (ptrdiff_t b = 0; b < shape[0]; b++, first += n_k, next += n_k) {
+        ptrdiff_t last[4] = {-1, -1, -1, -1};
+        for (ptrdiff_t j = 0; j < n_k; j++) {
+            const uint64_t token = choose_bits(c) % 4;
+            const ptrdiff_t before = last[token];
+            first[j] = before < 0 ? j : first[before];
+            next[j] = n_k;
+            if (before >= 0) {
+                next[before] = j;
+            }
+            last[token] = j;
+        }
+    }
+}
+
+static void make_sets(statistics_problem *s, choices *c)
+{
+    s->wanted.n_sets = (ptrdiff_t)choose(c, 4);
+    s->wanted.sets = s->sets;
+    for (ptrdiff_t i = 0; i < s->wanted.n_sets; i++) {
+        sa_key_set *set = &s->sets[i];
+        set->kind = (sa_key_set_kind)choose(c, 3);
+        set->first = set->kind == SA_KEYS_NEAR ? -(int64_t)choose(c, 9) : 0;
+        set->last = set->kind == SA_KEYS_NEAR ? set->first + (int64_t)choose(c, 12) : 0;
+        if (set->kind == SA_KEYS_OF_TOKEN) {
+            if (!s->arrays[S_FIRST_SAME].block) {
+                make_chains(s, c);
+            }
+            set->first = (int64_t)choose(c, 2);
+            set->first_same = s->arrays[S_FIRST_SAME].tensor.data;
+            set->next_same = s->arrays[S_NEXT_SAME].tensor.data;
+        }
+    }
+}
+
+/* Two square arrays, each plane after the other. */
+static void make_overview(statistics_problem *s, choices *c, sa_dtype real)
+{
+    const sa_sizes *z = &s->attention.sizes;
+    const ptrdiff_t side = s->wanted.overview_side;
+    const ptrdiff_t shape[] = {z->n_batch * z->n_heads, side, side};
+    for (int which = S_OVERVIEW_MAX; side > 0 && which <= S_OVERVIEW_MEAN; which++) {
+        array_new(&s->arrays[which], c, real, 3, shape, (freedom){.is_plain = true});
+    }
+    s->wanted.overview_max = s->arrays[S_OVERVIEW_MAX].tensor.data;
+    s->wanted.overview_mean = s->arrays[S_OVERVIEW_MEAN].tensor.data;
 }
 
 /* An array behind the axes of lse: what stands for its queries, and one axis more unless 0. */
@@ -53,10 +110,10 @@ static void make_statistics(statistics_problem *s, choices *c, const demand *d)
     const ptrdiff_t n_q = z->n_q;
     wanted->top_k = (ptrdiff_t)choose(c, chance(c, 4) ? 40 : 4);
     wanted->n_columns = (ptrdiff_t)choose(c, chance(c, 4) ? 40 : 3);
-    if (d->axis == AXIS_TOP_K) {
-        wanted->top_k = d->size;
-    } else if (d->axis == AXIS_COLUMNS) {
-        wanted->n_columns = d->size;
+    wanted->overview_side = chance(c, 2) ? (ptrdiff_t)choose(c, 12) : 0;
+    ptrdiff_t *const sizes[] = {&wanted->top_k, &wanted->n_columns, &wanted->overview_side};
+    if (d->axis >= AXIS_TOP_K) {
+        *sizes[d->axis - AXIS_TOP_K] = d->size;
     }
     wanted->entropy = chance(c, 3) ? NULL : make(s, c, S_ENTROPY, real, n_q, -1);
     wanted->distance = chance(c, 3) ? NULL : make(s, c, S_DISTANCE, real, n_q, -1);
@@ -79,6 +136,11 @@ static void make_statistics(statistics_problem *s, choices *c, const demand *d)
         make_columns(s, c, real);
         wanted->weighted = make(s, c, S_WEIGHTED, real, z->n_k, wanted->n_columns);
     }
+    make_sets(s, c);
+    if (wanted->n_sets > 0) {
+        wanted->set_weights = make(s, c, S_SET_WEIGHTS, real, n_q, wanted->n_sets);
+    }
+    make_overview(s, c, real);
 }
 
 /* As Python hands them over: a key that no query could see gets no sum. */
@@ -217,16 +279,23 @@ static void shift(statistics_problem *s, int planted, long step)
     if (!t->block) {
         return;
     }
-    array_shift(t, step);
+    /* nobody asks for the key after the last one: it takes two steps to reach beyond the end */
+    array_shift(t, t == &s->arrays[S_NEXT_SAME] ? 2 * step : step);
+    for (int i = 0; i < w->n_sets; i++) {
+        s->sets[i].first_same = s->arrays[S_FIRST_SAME].tensor.data;
+        s->sets[i].next_same = s->arrays[S_NEXT_SAME].tensor.data;
+    }
     void **const moved[] = {
-        [S_ENTROPY] = &w->entropy,         [S_MAX] = &w->max,           [S_DISTANCE] = &w->distance,
-        [S_TOP_WEIGHTS] = &w->top_weights, [S_TOP_REST] = &w->top_rest, [S_RECEIVED] = &w->received,
-        [S_WEIGHTED] = &w->weighted};
+        [S_ENTROPY] = &w->entropy,           [S_MAX] = &w->max,
+        [S_DISTANCE] = &w->distance,         [S_TOP_WEIGHTS] = &w->top_weights,
+        [S_TOP_REST] = &w->top_rest,         [S_RECEIVED] = &w->received,
+        [S_WEIGHTED] = &w->weighted,         [S_SET_WEIGHTS] = &w->set_weights,
+        [S_OVERVIEW_MAX] = &w->overview_max, [S_OVERVIEW_MEAN] = &w->overview_mean};
     if (t == &s->arrays[S_ARGMAX]) {
         w->argmax = t->tensor.data;
     } else if (t == &s->arrays[S_TOP_INDICES]) {
         w->top_indices = t->tensor.data;
-    } else if (t >= &s->arrays[S_ENTROPY] && t <= &s->arrays[S_WEIGHTED]) {
+    } else if (t >= &s->arrays[S_ENTROPY] && t <= &s->arrays[S_OVERVIEW_MEAN]) {
         *moved[t - s->arrays] = t->tensor.data;
     }
 }

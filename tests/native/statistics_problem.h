@@ -6,6 +6,8 @@
 
 enum {
     S_COLUMNS,
+    S_FIRST_SAME,
+    S_NEXT_SAME,
     S_ENTROPY,
     S_MAX,
     S_DISTANCE,
@@ -15,12 +17,16 @@ enum {
     S_TOP_REST,
     S_RECEIVED,
     S_WEIGHTED,
+    S_SET_WEIGHTS,
+    S_OVERVIEW_MAX,
+    S_OVERVIEW_MEAN,
     N_STATISTICS
 };
 
 typedef struct {
     attention_problem attention; /* which asks for lse and no weights */
     sa_statistics wanted;
+    sa_key_set sets[3];
     array arrays[N_STATISTICS]; /* block NULL: absent */
 } statistics_problem;
 

@@ -1,6 +1,7 @@
 /* statistics_truth.c -- statistics of weights that are all there, one row at a time in long double.
  *
  *   entropy = -sum_j w_j ln w_j      distance = sum_j w_j |i + offset - j|      max, argmax, top k
+ *   set = sum of w_j over its keys   overview = largest and mean w of a block
  *   received_j = sum_i w_ij          weighted_jc = sum_i w_ij columns_ic
  *
  * w are the weights of sa_forward, which attention_truth.c judges. The statistics are made of the
@@ -18,7 +19,8 @@ typedef struct {
     const sa_tensor *weights;
     int n_dims;                   /* of index: batch..., head (absent in 2-D), row, column */
     ptrdiff_t index[SA_MAX_DIMS]; /* of the row that is judged */
-    ptrdiff_t plane;              /* of batch and head, as the arrays count them */
+    ptrdiff_t batch;
+    ptrdiff_t plane; /* of batch and head, as the arrays count them */
     int64_t offset;
     double *w;          /* [n_k] */
     wide *sums, *sizes; /* [n_k, 1 + n_columns] */
@@ -76,6 +78,34 @@ static const char *judge_top(walk *w, ptrdiff_t row)
                : NULL;
 }
 
+static bool is_in_set(const walk *w, const sa_key_set *set, ptrdiff_t i, ptrdiff_t j)
+{
+    const ptrdiff_t n_k = w->s->attention.sizes.n_k;
+    const int64_t position = i + w->offset, same = j - set->first;
+    if (set->kind == SA_KEYS_OF_TOKEN) {
+        const int64_t *token = set->first_same + w->batch * n_k;
+        return position < n_k && same >= 0 && same < position && token[same] == token[position];
+    }
+    const int64_t at = set->kind == SA_KEYS_AT ? j : j - position;
+    return at >= set->first && at <= set->last;
+}
+
+static bool sets_are_right(const walk *w, ptrdiff_t i)
+{
+    const sa_sizes *z = &w->s->attention.sizes;
+    const ptrdiff_t n = w->s->wanted.n_sets, row = w->plane * z->n_q + i;
+    bool is_right = true;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        wide sum = 0;
+        for (ptrdiff_t j = 0; j < z->n_k; j++) {
+            sum += is_in_set(w, &w->s->sets[k], i, j) ? (wide)w->w[j] : 0;
+        }
+        is_right &= !differs(get(w, S_SET_WEIGHTS, row * n + k), sum,
+                             w->slack * sum + 2 * w->tiny * (wide)z->n_k);
+    }
+    return is_right;
+}
+
 static const char *judge_row(walk *w, ptrdiff_t i)
 {
     const ptrdiff_t n_k = w->s->attention.sizes.n_k;
@@ -105,6 +135,9 @@ static const char *judge_row(walk *w, ptrdiff_t i)
     if (has(w, S_DISTANCE) && differs(get(w, S_DISTANCE, row), distance,
                                       w->slack * (1 + distance) + 200 * (wide)n_k * none)) {
         return "distance is wrong";
+    }
+    if (!sets_are_right(w, i)) {
+        return "the weight of a set of keys is wrong";
     }
     return w->s->wanted.top_k > 0 ? judge_top(w, row) : NULL;
 }
@@ -149,6 +182,40 @@ static const char *judge_columns(walk *w)
     return NULL;
 }
 
+/* Block (a, b) of the overview holds rows from a * high on and keys from b * broad on. */
+static bool block_is_right(walk *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t high, ptrdiff_t broad)
+{
+    const sa_sizes *z = &w->s->attention.sizes;
+    const ptrdiff_t side = w->s->wanted.overview_side, at = (w->plane * side + a) * side + b;
+    wide most = 0, sum = 0, n = 0;
+    for (ptrdiff_t i = a * high; i < (a + 1) * high && i < z->n_q; i++) {
+        for (ptrdiff_t j = b * broad; j < (b + 1) * broad && j < z->n_k; j++) {
+            w->index[w->n_dims - 2] = i;
+            w->index[w->n_dims - 1] = j;
+            const wide x = (wide)tensor_get(w->weights, w->n_dims, w->index, 0);
+            most = x > most ? x : most;
+            sum += x;
+            n++;
+        }
+    }
+    const wide mean = n > 0 ? sum / n : 0, none = 200 * w->tiny;
+    return !differs(get(w, S_OVERVIEW_MAX, at), most, w->slack * most + none) &&
+           !differs(get(w, S_OVERVIEW_MEAN, at), mean, w->slack * mean + none);
+}
+
+static const char *judge_overview(walk *w)
+{
+    const sa_sizes *z = &w->s->attention.sizes;
+    const ptrdiff_t side = w->s->wanted.overview_side;
+    for (ptrdiff_t n = 0; n < side * side; n++) {
+        const ptrdiff_t high = (z->n_q + side - 1) / side, broad = (z->n_k + side - 1) / side;
+        if (!block_is_right(w, n / side, n % side, high, broad > 0 ? broad : 1)) {
+            return "a block of the overview is wrong";
+        }
+    }
+    return NULL;
+}
+
 static const char *judge_plane(walk *w)
 {
     const sa_sizes *z = &w->s->attention.sizes;
@@ -172,7 +239,8 @@ static const char *judge_plane(walk *w)
         }
         add_row(w, i);
     }
-    return w->is_spoiled ? NULL : judge_columns(w);
+    const char *wrong = w->is_spoiled ? NULL : judge_columns(w);
+    return w->is_spoiled || wrong ? wrong : judge_overview(w);
 }
 
 static int64_t offset_of(const walk *w)
@@ -223,6 +291,7 @@ static const char *judge_all(walk *w)
             if (!z->is_2d) {
                 w->index[w->n_dims - 3] = h;
             }
+            w->batch = b;
             w->plane = b * z->n_heads + h;
             wrong = judge_plane(w);
         }
