@@ -131,6 +131,14 @@ def test_keys_choose_cells_and_zoom(page, dense):
     assert page.text("#panel-table caption") == "Looked at by"
 
 
+def test_keys_zoom_into_the_middle(page, rng):
+    """Of a map that is narrower than its frame: what stood in its middle stays in view."""
+    page.open(selfattn.view(softmax_maps(rng, 1, 400, 400))).press("2", *["+"] * 12)
+    seen = [int(call[2]) for call in page.drawn("text") if call[2].isdigit()]
+    middle = np.unique(seen).mean()
+    assert abs(middle - 200) < 5, seen
+
+
 def test_dragging_moves_the_map(page, rng):
     page.open(selfattn.view(softmax_maps(rng, 1, 300, 300)))
     page.wheel(300, 300, -2000).point(300, 300)

@@ -259,18 +259,20 @@ class MatrixView {
     this.app.set({ pick: { ...at, side: pick?.side ?? "query" }, over: null });
   }
 
-  /** Zoom about the chosen cell, or the middle of what is in view. */
+  /** Zoom about the chosen cell, or keep the middle of what is in view. */
   zoom(factor) {
     const { camera } = this;
     const { pick } = this.app.state;
     let x = Math.min(camera.width, camera.keys * camera.sx) / 2;
     let y = Math.min(camera.height, camera.queries * camera.sy) / 2;
+    const middle = camera.cellAt(x, y);
     if (pick !== null) {
       const [px, py] = camera.place((pick.query ?? 0) + 0.5, (pick.key ?? 0) + 0.5);
       if (pick.key !== null) x = Math.min(camera.width, Math.max(0, px));
       if (pick.query !== null) y = Math.min(camera.height, Math.max(0, py));
     }
     camera.zoom(factor, x, y);
+    if (pick === null) camera.centre(...middle);
     this.app.redraw();
   }
 }
