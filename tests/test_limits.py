@@ -183,3 +183,26 @@ def test_results_beyond_all_addresses():
                    (one, view(1, limit, 1), view(1, limit, 1))):  # fmt: skip
         with pytest.raises(MemoryError, match="too long for memory"):
             selfattn.attention(*arrays)
+
+
+def test_what_is_not_asked_for_may_have_any_size():
+    """Neither that nor an empty result counts as memory: what is wrong is the mask."""
+
+    def view(*shape):
+        return np.broadcast_to(F(0), shape)
+
+    most, one = 2**63 // 4096 - 1, zeros(1, 1, 1)
+    many, keys, none = view(2**20, 8, 5, 6), view(1, 8, 2**45, 6), view(1, 8, 2**45, 0)
+    few = view(1, 8, 7, 1)
+    for arrays, options in (
+        ((view(1, 1, most), view(1, 1, most), one), {}),
+        ((one, one, view(1, 1, most)), {}),
+        ((view(1, most, 1), one, one), {}),
+        ((one, view(1, most, 1), view(1, most, 1)), {}),
+        ((many, keys, none), {"return_lse": True}),
+        ((view(2**50, 8, 2**7, 1), few, view(1, 8, 7, 0)), {}),
+        ((view(2**40, 8, 2**17, 1), few, view(1, 8, 7, 0)), {}),
+        ((view(2**40, 1, 8, 2**10, 1), view(1, 2**20, 8, 7, 1), view(1, 1, 8, 7, 0)), {}),
+    ):
+        with pytest.raises(ValueError, match="mask has shape"):
+            selfattn.attention(*arrays, np.ones((9, 9), bool), **options)
