@@ -188,7 +188,7 @@ static char *copy_results(statistics_problem *s, size_t *n_bytes)
 
 static verdict say(char text[512], const char *what)
 {
-    snprintf(text, 512, "unit %s: %s", unit_now, what);
+    snprintf(text, 512, "unit %s: %.400s", unit_now, what);
     return CALL_WRONG;
 }
 
