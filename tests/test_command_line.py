@@ -11,7 +11,7 @@ import pytest
 
 import selfattn
 
-EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
+DECODE = Path(__file__).resolve().parent.parent / "examples" / "decode" / "decode.py"
 SIMILARITIES = {
     "The": 0.02, "animal": 0.85, "didn't": 0.05, "cross": 0.08, "street": 0.12, "because": 0.15,
     "it": 0.50, "was": 0.06, "too": 0.04, "tired": 0.13,
@@ -97,8 +97,8 @@ def test_benchmark(tmp_path):
     assert "tiny-3x3" in json.dumps(json.loads(file.read_text()))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_example(path):
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
+def test_example():
+    """The one that needs nothing but NumPy; `pytest examples` runs all."""
+    done = subprocess.run([sys.executable, DECODE], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout
