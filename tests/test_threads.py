@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 import threadpoolctl
 
@@ -205,3 +206,18 @@ def test_who_said_stop_is_not_asked_again(tmp_path):
     program = compile_program(tmp_path, "poll_once", "pool", "arena", "cpu", "seam")
     run = subprocess.run([program], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.split() == ["1", "1"]
+
+
+def test_a_callback_that_calls_attention(rng):
+    """A call inside a call, on two threads each: both end, with the bits of calls by themselves."""
+    x = rng.standard_normal((4, 4000, 64), dtype=np.float32)
+    small = qkv(rng, 300, 300, 16, heads=4)
+    expected, right = selfattn.attention(*small), []
+
+    def inner(fraction):
+        right.append(same_bits(selfattn.attention(*small, num_threads=2), expected))
+
+    outer = selfattn.attention_stats(x, x, x, progress=inner, num_threads=2)
+    assert all(right)
+    assert len(right) >= 1
+    assert same_bits(outer.output, selfattn.attention(x, x, x, num_threads=1))
