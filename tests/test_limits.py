@@ -206,3 +206,25 @@ def test_what_is_not_asked_for_may_have_any_size():
     ):
         with pytest.raises(ValueError, match="mask has shape"):
             selfattn.attention(*arrays, np.ones((9, 9), bool), **options)
+
+
+@pytest.mark.parametrize("begin", [0, 900, 1990])
+def test_received_from_a_few_of_many_rows(unit, rng, begin):
+    """Rows that do not count are left out by blocks; the sums are those of the whole weights."""
+    query, key = tensor(rng, (2, 2000, 8), np.float64), tensor(rng, (2, 300, 8), np.float64)
+    chosen = slice(begin, begin + 10)
+    stats = selfattn.attention_stats(query, key, stats=("received",), received_rows=chosen)
+    _, p = selfattn.attention(query, key, key, return_weights=True)
+    assert np.abs(stats.received - p[:, chosen].sum(axis=1)).max() < 1e-13
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_soft_caps_of_far_scores(unit, rng, dtype):
+    """Scores of millions below a cap of tens of millions: the largest takes all."""
+    query, key = tensor(rng, (40, 8), dtype), tensor(rng, (60, 8), dtype)
+    value = np.eye(60, dtype=dtype)
+    for softcap in (3e7, 1e7, 4e6):
+        out = selfattn.attention(query, key, value, scale=1e6, softcap=softcap)
+        best = (query.astype(float) @ key.T.astype(float)).argmax(axis=1)
+        assert np.array_equal(out.argmax(axis=1), best)
+        assert np.abs(out.max(axis=1) - 1).max() < 1e-3
