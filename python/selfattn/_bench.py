@@ -29,6 +29,7 @@ _EFFORT = {
     "quick": Effort(rounds=7, turn=0.01, slow=0.2, slow_rounds=2, seconds=15.0),
     "main": Effort(rounds=9, turn=0.04),
     "full": Effort(rounds=9, turn=0.04),
+    "growth": Effort(rounds=5, turn=0.02, slow=2.0, slow_rounds=0),
     "layer": Effort(rounds=9, turn=0.04),
 }
 _BAR = 20

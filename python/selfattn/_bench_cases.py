@@ -117,6 +117,15 @@ def _layers() -> tuple[Layer, ...]:
     )
 
 
+def _growth() -> tuple[Case, ...]:
+    """One size grows, the others stay."""
+    return (
+        *(_case(f"growth-n-{n}", 1, 1, n, 64) for n in (2**power for power in range(6, 17))),
+        *(_case(f"growth-d-{d}", 1, 1, 4096, d) for d in (16, 32, 64, 128, 256)),
+        *(_case(f"growth-heads-{heads}", 1, heads, 1024, 64) for heads in (1, 2, 4, 8, 16, 32)),
+    )
+
+
 _ALL: tuple[Case | Gemm, ...] = (
     Gemm("sgemm-2048", 2048),
     # Tiny: all overhead.
@@ -176,9 +185,10 @@ _ALL: tuple[Case | Gemm, ...] = (
     _case("strided-2048-d128", 1, 16, 2048, 128, layout="bnhd", twin="long-2048-d128"),
 )
 
+_GROWTH = _growth()
 _LAYERS = _layers()
 
-CASES: dict[str, Case | Gemm | Layer] = {case.name: case for case in (*_ALL, *_LAYERS)}
+CASES: dict[str, Case | Gemm | Layer] = {case.name: case for case in (*_ALL, *_GROWTH, *_LAYERS)}
 
 _QUICK = """
     sgemm-2048 tiny-3x3 tiny-10x64 short-128 short-512-causal long-1024 decode-4096 weights-1024
@@ -193,5 +203,6 @@ SETS: dict[str, tuple[str, ...]] = {
     "quick": tuple(_QUICK.split()),
     "main": tuple(_MAIN.split()),
     "full": tuple(case.name for case in _ALL),
+    "growth": tuple(case.name for case in _GROWTH),
     "layer": tuple(case.name for case in _LAYERS),
 }

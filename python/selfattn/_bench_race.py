@@ -62,7 +62,8 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "float16": 5e-3, "bfloat16": 4e-
 @dataclass(frozen=True)
 class Effort:
     """How long to measure: `rounds` turns of `turn` seconds; those who need longer than `slow`
-    for one call get `slow_rounds`; `seconds` is for all cases together."""
+    for one call get `slow_rounds`, with 0 only the call whose result is checked; `seconds` is for
+    all cases together."""
 
     rounds: int
     turn: float
@@ -232,7 +233,11 @@ def race(
         ]
         for index, told in enumerate(reply["contenders"]):
             prints.append(told.pop("fingerprint"))
-            places.append((worker, index, Entry(**told)))
+            first = told.pop("first")
+            entry = Entry(**told)
+            if effort.slow_rounds == 0 and first > effort.slow:
+                entry.turns, entry.stretches = [first], 1
+            places.append((worker, index, entry))
     described = CASES[case]
     if isinstance(described, Gemm):
         result.flops = 2.0 * described.n**3
@@ -261,7 +266,7 @@ def _go_round(
         if turn >= 2 and time.perf_counter() > deadline:
             return
         for worker, index, entry in places:
-            if turn >= effort.slow_rounds and entry.best > effort.slow:
+            if entry.turns and turn >= effort.slow_rounds and entry.best > effort.slow:
                 continue
             progress(f"round {turn + 1}/{effort.rounds}, {entry.library}")
             time.sleep(settle)
