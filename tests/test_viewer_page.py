@@ -234,6 +234,21 @@ def test_command_takes_statistics(rng, tmp_path):
     assert (tmp_path / "b.html").read_text(encoding="utf-8") == selfattn.view(stats).to_html()
 
 
+def test_statistics_of_a_call_as_a_file(rng, tmp_path):
+    """The arrays of attention_stats under their names are the same page."""
+    q, k = rng.standard_normal((2, 3, 90, 8), dtype=np.float32)
+    found = selfattn.attention_stats(q, k, causal=True, top_k=4, overview=16,
+                                     head_scores=("previous", "first"))  # fmt: skip
+    names = ("entropy", "max", "argmax", "distance", "top_rest", "top_indices", "top_weights",
+             "received")  # fmt: skip
+    arrays = {name: getattr(found, name) for name in names}
+    arrays |= {"overview_max": found.overview.max, "overview_mean": found.overview.mean}
+    arrays |= {f"head_score_{name}": score for name, score in found.head_scores.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    page = selfattn.viewer._npz.view_file(tmp_path / "a.npz")
+    assert page.to_html() == selfattn.view(found).to_html()
+
+
 def test_command_opens_the_page(rng, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
