@@ -28,21 +28,11 @@ typedef struct {
 
 static const sa_stop stop = {sa_job_stopped, NULL};
 
-/* Whether each row of weights is a run of elements of the compute type, so that P can be kept in
- * it while the row is not finished. */
-static bool weights_fit(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs)
-{
-    const sa_tensor *t = outputs->weights;
-    return p->weights == SA_WEIGHTS_PER_HEAD && (z->dtype == SA_F32 || z->dtype == SA_F64) &&
-           t->strides[t->n_dims - 1] == (ptrdiff_t)sa_dtype_size(z->dtype);
-}
-
 static void begin_call(call *c, const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs)
 {
     c->sizes = z;
     c->kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
     c->plan = sa_plan_numerics(p, z);
-    c->plan.keeps_p = weights_fit(p, z, outputs);
     sa_view_heads(p, z, outputs, &c->heads);
 }
 
@@ -93,8 +83,7 @@ static ptrdiff_t mean_items_per_batch(const call *c)
 /* Views of all heads of the batch entry lie behind the kernel's own workspace. */
 static size_t mean_bytes(const call *c, size_t *kernel_bytes)
 {
-    *kernel_bytes =
-        c->kernels->mean_workspace_bytes(&c->plan, c->sizes->n_kv_heads, c->mean_queries);
+    *kernel_bytes = c->kernels->mean_workspace_bytes(&c->plan, c->mean_queries);
     *kernel_bytes = (*kernel_bytes + 63) / 64 * 64;
     return *kernel_bytes + (size_t)c->sizes->n_kv_heads * sizeof(sa_head);
 }
@@ -128,9 +117,8 @@ static sa_status run_job(call *c, void (*run)(void *, ptrdiff_t, void *), ptrdif
 static size_t plan_mean(call *c)
 {
     size_t kernel_bytes;
-    const ptrdiff_t rows = SA_BLOCK_ROWS * 2;
+    const ptrdiff_t rows = c->schedule.block_rows;
     c->mean_queries = c->plan.group < rows ? rows / c->plan.group : 1;
-    c->mean_queries = c->mean_queries < c->plan.n_q ? c->mean_queries : c->plan.n_q;
     return mean_bytes(c, &kernel_bytes);
 }
 
@@ -158,17 +146,27 @@ static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
     return status;
 }
 
+static bool wants_mean(const sa_problem *p, const sa_sizes *z)
+{
+    return p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
+}
+
+/* Where a block's keys are spread over threads, none of them has P of whole rows. */
 static void plan_schedule(call *c, const sa_problem *p)
 {
-    const ptrdiff_t n_planes = c->sizes->n_batch * c->sizes->n_kv_heads;
+    const sa_sizes *z = c->sizes;
+    const bool mean = wants_mean(p, z);
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
-    c->schedule = sa_plan_schedule(&c->plan, n_planes, n_threads);
+    c->plan.keeps_p = p->weights != SA_WEIGHTS_NONE;
+    c->schedule = sa_plan_schedule(&c->plan, z->n_batch * z->n_kv_heads,
+                                   mean ? z->n_kv_heads : 1, n_threads);
+    c->plan.keeps_p = c->plan.keeps_p && (mean || c->schedule.n_chunks == 1);
 }
 
 static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
 {
     plan_schedule(c, p);
-    if (c->heads.mean && c->heads.weights.data) {
+    if (wants_mean(p, c->sizes)) {
         return forward_mean(c, control, error);
     }
     const ptrdiff_t n_blocks =
@@ -178,7 +176,6 @@ static sa_status forward(call *c, const sa_problem *p, const sa_control *control
                                     : run_job(c, run_block, n_blocks, bytes, control, error);
 }
 
-/* Rows of weights are taken as contiguous, as those of an array that the call allocates are. */
 size_t sa_scratch_bytes(const sa_problem *p, const sa_sizes *z, int *n_threads)
 {
     call c = {.sizes = z};
@@ -188,11 +185,9 @@ size_t sa_scratch_bytes(const sa_problem *p, const sa_sizes *z, int *n_threads)
     }
     c.kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
     c.plan = sa_plan_numerics(p, z);
-    c.plan.keeps_p =
-        p->weights == SA_WEIGHTS_PER_HEAD && (z->dtype == SA_F32 || z->dtype == SA_F64);
     plan_schedule(&c, p);
     *n_threads = c.schedule.n_threads;
-    if (p->weights == SA_WEIGHTS_MEAN && !z->is_2d) {
+    if (wants_mean(p, z)) {
         return plan_mean(&c) * (size_t)*n_threads;
     }
     const size_t bytes = c.kernels->workspace_bytes(&c.plan, c.schedule.block_rows);

@@ -10,8 +10,9 @@ enum { MAX_DOT_ROWS = 8 };
  * second-level cache. A few rows take each key but once, and gain nothing from more. */
 enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18 };
 
-/* What a block keeps while it walks over the keys should stay in the second-level cache. */
-enum { MAX_BLOCK_BYTES = 1 << 20 };
+/* What a block keeps while it walks over the keys should stay in the second-level cache. P of its
+ * rows is written and read but once each, so that a larger one's only price is memory. */
+enum { MAX_BLOCK_BYTES = 1 << 20, MAX_KEPT_BYTES = 1 << 20, MOST_KEPT_BYTES = 1 << 23 };
 
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
@@ -66,23 +67,28 @@ static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
 /* Rows of a block: many share one packed tile of K, few leave enough blocks for all threads and
  * keep the block's Q and O in the second-level cache. */
-static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_heads, int n_threads)
+static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_items, int n_threads)
 {
     const ptrdiff_t rows = plan->n_q * plan->group;
     const ptrdiff_t bytes_per_row = 8 * (plan->d + 2 * plan->d_v + 1);
+    const ptrdiff_t kept_per_row = plan->keeps_p ? 4 * plan->n_k : 0;
     ptrdiff_t block = SA_MAX_BLOCK_ROWS;
-    while (block > SA_BLOCK_ROWS && (block * bytes_per_row > MAX_BLOCK_BYTES ||
-                                     (plan->keeps_p && block * 4 * plan->n_k > MAX_BLOCK_BYTES))) {
+    while (block > SA_BLOCK_ROWS &&
+           (block * bytes_per_row > MAX_BLOCK_BYTES || block * kept_per_row > MAX_KEPT_BYTES)) {
         block -= SA_BLOCK_ROWS;
     }
+    while (block > SA_SCORE_ROWS && block * kept_per_row > MOST_KEPT_BYTES) {
+        block -= SA_SCORE_ROWS;
+    }
     while (n_threads > 1 && block > SA_BLOCK_ROWS &&
-           n_heads * divide_up(rows, block) < 4 * (ptrdiff_t)n_threads) {
+           n_items * divide_up(rows, block) < 4 * (ptrdiff_t)n_threads) {
         block -= SA_BLOCK_ROWS;
     }
     return block < rows ? block : rows;
 }
 
-sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, int n_threads)
+sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, ptrdiff_t heads_per_item,
+                             int n_threads)
 {
     const ptrdiff_t rows = plan->n_q * plan->group;
     const double work =
@@ -90,7 +96,7 @@ sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, int n_threa
     const double most = work / MIN_WORK_PER_THREAD;
     sa_schedule s = {.n_threads = most < n_threads ? (int)most : n_threads};
     s.n_threads = s.n_threads > 1 ? s.n_threads : 1;
-    s.block_rows = choose_block_rows(plan, n_heads, s.n_threads);
+    s.block_rows = choose_block_rows(plan, n_heads / heads_per_item, s.n_threads);
     s.blocks_per_head = s.block_rows ? divide_up(rows, s.block_rows) : 0;
     s.last_first = plan->causal;
     s.n_chunks = 1;

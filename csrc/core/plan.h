@@ -5,7 +5,7 @@
 #include "../kernels/kernels.h"
 
 /* All that a row's bits may depend on besides its data and the unit: these sizes and options.
- * keeps_p is left false, as it changes no bit; see weights_fit in attention.c. */
+ * keeps_p is left false, as it changes no bit. */
 sa_plan sa_plan_numerics(const sa_problem *problem, const sa_sizes *sizes);
 
 typedef struct {
@@ -16,7 +16,9 @@ typedef struct {
     bool last_first;    /* causal: later rows cost more and go first */
 } sa_schedule;
 
-/* n_heads: key heads of all batch entries. No choice here changes a bit of the result. */
-sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, int n_threads);
+/* n_heads: key heads of all batch entries, of which heads_per_item are one thread's for a block of
+ * rows. No choice here changes a bit of the result. */
+sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, ptrdiff_t heads_per_item,
+                             int n_threads);
 
 #endif

@@ -232,7 +232,7 @@ static bool has_columns(const sa_statistics *s) { return s->received || s->n_col
 static sa_status take_weights(call *c, const sa_control *control, sa_error *error)
 {
     /* the order of the sums must not depend on the number of threads */
-    c->block_rows = sa_plan_schedule(&c->plan, n_planes(c), 1).block_rows;
+    c->block_rows = sa_plan_schedule(&c->plan, n_planes(c), 1, 1).block_rows;
     if (has_columns(c->wanted)) {
         SA_TRY(sum_columns(c, control, error));
     }
@@ -282,7 +282,7 @@ sa_status sa_compute_statistics(const sa_problem *p, const sa_sizes *z, const sa
     c.plan = sa_plan_numerics(p, z);
     sa_view_heads(p, z, outputs, &c.heads);
     sa_view(statistics->columns, z, SA_AXES_ALL, &c.columns);
-    c.schedule = sa_plan_schedule(&c.plan, n_planes(&c),
+    c.schedule = sa_plan_schedule(&c.plan, n_planes(&c), 1,
                                   p->num_threads > 0 ? p->num_threads : sa_get_num_threads());
     error->status = compute(&c, &guard.guarded, error);
     sa_guard_end(&guard);

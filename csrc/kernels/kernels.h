@@ -46,7 +46,7 @@ typedef struct {
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
     ptrdiff_t tile_keys;               /* keys of a tile: 128, 256 or 512 */
     bool packed_keys; /* scores through packed K panels; else by dot products along d */
-    bool keeps_p;     /* forward may write P into the weights' rows and finish them there */
+    bool keeps_p;     /* forward keeps P of whole rows in its workspace, to make weights of it */
 } sa_plan;
 
 /* One key head of one batch entry with the query heads that read it. */
@@ -167,7 +167,7 @@ typedef struct sa_kernels {
 
     /* Head-mean weights of queries [query_begin, query_end) of one batch entry: heads points at
      * its n_kv_heads heads, whose out and lse are written as forward does. */
-    size_t (*mean_workspace_bytes)(const sa_plan *plan, ptrdiff_t n_kv_heads, ptrdiff_t n_queries);
+    size_t (*mean_workspace_bytes)(const sa_plan *plan, ptrdiff_t n_queries);
     void (*forward_mean)(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_kv_heads,
                          ptrdiff_t query_begin, ptrdiff_t query_end, const sa_matrix *mean,
                          void *workspace, sa_stop stop);

@@ -17,8 +17,8 @@ static void forward(const sa_block *block, void *workspace, sa_stop stop)
     block_work w;
     begin_block(&w, block, workspace, stop);
     forward_block(&w);
-    if (block->head->weights.data && !block->plan->keeps_p) {
-        write_weights(&w);
+    if (block->plan->keeps_p) {
+        write_kept_weights(&w);
     }
 }
 

@@ -153,11 +153,8 @@ static void forward_block(block_work *w)
         begin_keeping(w);
     }
     take_chunks(w, &w->total);
-    const ptrdiff_t n_overflowed = finish_rows(w, &w->total);
-    if (w->keeping) {
-        finish_kept(w);
-    }
-    if (n_overflowed > 0) {
+    w->keeping = false;
+    if (finish_rows(w, &w->total) > 0) {
         take_overflowed_rows(w);
     }
 }

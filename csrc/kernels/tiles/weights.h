@@ -1,8 +1,10 @@
-/* weights.h -- the weights themselves, P_ij = 2^(t_ij - m_i) / l_i, in a second pass over the tiles.
+/* weights.h -- the weights themselves, P_ij = 2^(t_ij - m_i) / l_i: finished where keep.h kept them,
+ * or made again.
  *
- * The first pass has left each row's final maximum and 1 / denominator; the second makes the same
- * scores again and writes every weight once, in the caller's type and strides. No matrix of n_q x
- * n_k exists but the caller's. Head means are summed in double, one tile of all heads at a time.
+ * Where the keys of a row are spread over threads nothing is kept: from each row's final maximum
+ * and 1 / denominator the same scores are made again, tile by tile. So are those whose columns are
+ * summed (stats_columns.h). No matrix of n_q x n_k exists but the caller's. Head means are summed in
+ * double, head by head, for a few queries at a time.
  */
 #ifndef SA_WEIGHTS_H
 #define SA_WEIGHTS_H
@@ -59,10 +61,18 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
            (size_t)((row + rows - done) * SCORE_LD) * sizeof(real));
 }
 
-/* Per-head weights of all rows; w->total as finish_rows leaves it. */
-static void write_weights(block_work *w)
+static void store_weights_row(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n,
+                              const real *p)
 {
     const sa_head *h = w->head;
+    store_row(h->weights.data + head_of(w, r) * h->weights_head_stride +
+                  query_of(w, r) * h->weights.row_stride + key * h->weights.col_stride,
+              h->weights.col_stride, h->weights.dtype, p, n);
+}
+
+/* Per-head weights of all rows, by a second pass; w->total as finish_rows leaves it. */
+static void write_weights(block_work *w)
+{
     for (ptrdiff_t key = 0; key < w->plan->n_k && !stopped(w); key += w->plan->tile_keys) {
         key_tile tile = tile_at(w, key);
         for (ptrdiff_t row = 0; row < w->n_rows; row += SA_SCORE_ROWS) {
@@ -70,63 +80,70 @@ static void write_weights(block_work *w)
             const ptrdiff_t rows = left < SA_SCORE_ROWS ? left : SA_SCORE_ROWS;
             weigh_tile(w, &tile, row, rows, &w->total);
             for (ptrdiff_t r = row; r < row + rows; r++) {
-                char *dst = h->weights.data + head_of(w, r) * h->weights_head_stride +
-                            query_of(w, r) * h->weights.row_stride + key * h->weights.col_stride;
-                store_row(dst, h->weights.col_stride, h->weights.dtype, w->s + (r - row) * SCORE_LD,
-                          tile.n);
+                store_weights_row(w, r, key, tile.n, w->s + (r - row) * SCORE_LD);
             }
+        }
+    }
+}
+
+/* The same from what was kept. */
+static void write_kept_weights(const block_work *w)
+{
+    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
+        for (ptrdiff_t key = 0; key < w->plan->n_k; key += w->plan->tile_keys) {
+            const ptrdiff_t n = tile_at(w, key).n;
+            store_weights_row(w, r, key, n, finish_kept(w, r, key, n));
         }
     }
 }
 
 /* What a block of queries needs for the mean beyond one head's block_work. */
 typedef struct {
-    double *sum; /* [n_queries, tile_keys] */
-    real *m;     /* [n_kv_heads, rows] */
-    long_sum *l; /* the same */
+    double *sum; /* [n_queries, n_k] */
     void *block; /* block_work of one head */
 } mean_work;
 
-static size_t carve_mean(mean_work *mw, const sa_plan *plan, ptrdiff_t n_kv_heads,
-                         ptrdiff_t n_queries, void *base)
+static size_t carve_mean(mean_work *mw, const sa_plan *plan, ptrdiff_t n_queries, void *base)
 {
     carver c = {base, 0};
-    const ptrdiff_t rows = n_queries * plan->group;
     block_work w;
-    mw->sum = carve(&c, (size_t)(n_queries * plan->tile_keys) * sizeof(double));
-    mw->m = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(real));
-    mw->l = carve(&c, (size_t)(n_kv_heads * rows) * sizeof(long_sum));
-    mw->block = carve(&c, carve_block(&w, plan, rows, NULL));
+    mw->sum = carve(&c, (size_t)(n_queries * plan->n_k) * sizeof(double));
+    mw->block = carve(&c, carve_block(&w, plan, n_queries * plan->group, NULL));
     return c.used;
 }
 
-static size_t mean_workspace_bytes(const sa_plan *plan, ptrdiff_t n_kv_heads, ptrdiff_t n_queries)
+static size_t mean_workspace_bytes(const sa_plan *plan, ptrdiff_t n_queries)
 {
     mean_work mw;
-    return carve_mean(&mw, plan, n_kv_heads, n_queries, NULL);
+    return carve_mean(&mw, plan, n_queries, NULL);
 }
 
-static void add_rows_to_mean(const block_work *w, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t n,
-                             double *sum)
+static void add_to_mean(const block_work *w, double *sum)
 {
-    for (ptrdiff_t r = row; r < row + rows; r++) {
-        const real *p = w->s + (r - row) * SCORE_LD;
-        double *to = sum + r / w->plan->group * w->plan->tile_keys;
-        for (ptrdiff_t j = 0; j < n; j++) {
-            to[j] += (double)p[j];
+    const ptrdiff_t n_k = w->plan->n_k;
+    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
+        double *to = sum + r / w->plan->group * n_k;
+        for (ptrdiff_t key = 0; key < n_k; key += w->plan->tile_keys) {
+            const ptrdiff_t n = tile_at(w, key).n;
+            const real *p = finish_kept(w, r, key, n);
+            for (ptrdiff_t j = 0; j < n; j++) {
+                to[key + j] += (double)p[j];
+            }
         }
     }
 }
 
-static void add_head_to_mean(block_work *w, const mean_work *mw, ptrdiff_t head, ptrdiff_t key)
+static void store_mean_row(const sa_matrix *mean, ptrdiff_t i, const double *sum, ptrdiff_t n_k,
+                           double share)
 {
-    const ptrdiff_t rows = w->n_rows;
-    const row_state final = {NULL, NULL, mw->l + head * rows, mw->m + head * rows};
-    key_tile tile = tile_at(w, key);
-    for (ptrdiff_t row = 0; row < rows; row += SA_SCORE_ROWS) {
-        const ptrdiff_t n = rows - row < SA_SCORE_ROWS ? rows - row : SA_SCORE_ROWS;
-        weigh_tile(w, &tile, row, n, &final);
-        add_rows_to_mean(w, row, n, tile.n, mw->sum);
+    real row[SA_MAX_TILE_KEYS];
+    for (ptrdiff_t key = 0; key < n_k; key += SA_MAX_TILE_KEYS) {
+        const ptrdiff_t n = n_k - key < SA_MAX_TILE_KEYS ? n_k - key : SA_MAX_TILE_KEYS;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            row[j] = (real)(sum[key + j] * share);
+        }
+        store_row(mean->data + i * mean->row_stride + key * mean->col_stride, mean->col_stride,
+                  mean->dtype, row, n);
     }
 }
 
@@ -134,37 +151,21 @@ static void forward_mean(const sa_plan *plan, const sa_head *heads, ptrdiff_t n_
                          ptrdiff_t query_begin, ptrdiff_t query_end, const sa_matrix *mean,
                          void *workspace, sa_stop stop)
 {
-    const ptrdiff_t n_queries = query_end - query_begin, rows = n_queries * plan->group;
+    const ptrdiff_t n_queries = query_end - query_begin;
     mean_work mw;
-    carve_mean(&mw, plan, n_kv_heads, n_queries, workspace);
-    block_work w;
-    for (ptrdiff_t head = 0; head < n_kv_heads; head++) {
+    carve_mean(&mw, plan, n_queries, workspace);
+    memset(mw.sum, 0, (size_t)(n_queries * plan->n_k) * sizeof(double));
+    for (ptrdiff_t head = 0; head < n_kv_heads && !stop.stop(stop.context); head++) {
+        block_work w;
         const sa_block block = {plan, heads + head, query_begin * plan->group,
                                 query_end * plan->group};
         begin_block(&w, &block, mw.block, stop);
         forward_block(&w);
-        memcpy(mw.m + head * rows, w.total.m, (size_t)rows * sizeof(real));
-        memcpy(mw.l + head * rows, w.total.l, (size_t)rows * sizeof(long_sum));
+        add_to_mean(&w, mw.sum);
     }
-    for (ptrdiff_t key = 0; key < plan->n_k && !stop.stop(stop.context); key += plan->tile_keys) {
-        const ptrdiff_t left = plan->n_k - key, n = left < plan->tile_keys ? left : plan->tile_keys;
-        memset(mw.sum, 0, (size_t)(n_queries * plan->tile_keys) * sizeof(double));
-        for (ptrdiff_t head = 0; head < n_kv_heads; head++) {
-            const sa_block block = {plan, heads + head, query_begin * plan->group,
-                                    query_end * plan->group};
-            begin_block(&w, &block, mw.block, stop);
-            pack_queries(&w);
-            add_head_to_mean(&w, &mw, head, key);
-        }
-        const double share = 1.0 / (double)(n_kv_heads * plan->group);
-        for (ptrdiff_t i = 0; i < n_queries; i++) {
-            real row[SA_MAX_TILE_KEYS];
-            for (ptrdiff_t j = 0; j < n; j++) {
-                row[j] = (real)(mw.sum[i * plan->tile_keys + j] * share);
-            }
-            store_row(mean->data + (query_begin + i) * mean->row_stride + key * mean->col_stride,
-                      mean->col_stride, mean->dtype, row, n);
-        }
+    for (ptrdiff_t i = 0; i < n_queries; i++) {
+        store_mean_row(mean, query_begin + i, mw.sum + i * plan->n_k, plan->n_k,
+                       1.0 / (double)(n_kv_heads * plan->group));
     }
 }
 

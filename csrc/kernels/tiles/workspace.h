@@ -54,8 +54,10 @@ typedef struct {
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     long_sum *again_l;             /* [rows] the state of those rows, without o */
     real *again_m;
+    real *kept;               /* [rows, kept_ld] P of all tiles, for weights; see keep.h */
+    ptrdiff_t kept_ld;        /* n_k rounded up to LANES */
     real *tile_m;             /* [rows, tiles] maximum with which P was kept, NaN: not kept */
-    bool keeping;             /* P of each tile goes into the weights' rows; see keep.h */
+    bool keeping;             /* P of each tile goes into kept */
     struct stats_work *stats; /* NULL: no statistics; see stats_rows.h */
     real *alpha;              /* [SA_SCORE_ROWS] factor from the old maximum to the new */
 } block_work;
@@ -111,7 +113,9 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
     const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + plan->tile_keys - 1) / plan->tile_keys : 0;
+    w->kept_ld = plan->keeps_p ? round_up(plan->n_k, LANES) : 0;
     w->tile_m = carve(&c, (size_t)(rows * tiles) * sizeof(real));
+    w->kept = carve(&c, (size_t)(rows * w->kept_ld) * sizeof(real));
     return c.used;
 }
 
