@@ -12,7 +12,7 @@ enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18 };
 
 /* What a block keeps while it walks over the keys should stay in the second-level cache. P of its
  * rows is written and read but once each, so that a larger one's only price is memory. */
-enum { MAX_BLOCK_BYTES = 1 << 20, MAX_KEPT_BYTES = 1 << 20, MOST_KEPT_BYTES = 1 << 23 };
+enum { MAX_BLOCK_BYTES = 1 << 20, MAX_KEPT_BYTES = 1 << 21, MOST_KEPT_BYTES = 1 << 23 };
 
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
