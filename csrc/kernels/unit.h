@@ -10,6 +10,7 @@
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
  *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN
  *   v_abs v_copysign v_reduce_add v_reduce_max
+ *   v_reduce_add4(a, sum)            sum[i] = v_reduce_add(a[i]) for 4 vectors, but for rounding
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   v_origin(m), v_split(s, c, o, &k), v_scale(p, k)    for 2^(s c - m): the fraction f = s c - n
  *                                    with n the nearest integer, and p 2^(n - m); 0 where that is

@@ -47,6 +47,20 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+/* sum[i] = all lanes of a[i] */
+static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
+{
+    __m256 half[4], x, y;
+    SA_UNROLL
+    for (int i = 0; i < 4; i++) {
+        half[i] = _mm256_add_ps(_mm512_castps512_ps256(a[i]), _mm512_extractf32x8_ps(a[i], 1));
+    }
+    x = _mm256_add_ps(_mm256_unpacklo_ps(half[0], half[1]), _mm256_unpackhi_ps(half[0], half[1]));
+    y = _mm256_add_ps(_mm256_unpacklo_ps(half[2], half[3]), _mm256_unpackhi_ps(half[2], half[3]));
+    x = _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+    _mm_storeu_ps(sum, _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+}
+
 typedef struct {
     __m512d low, high;
 } wide;

@@ -45,6 +45,20 @@ static SA_INLINE real v_reduce_add(vec a)
     return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
+/* sum[i] = all lanes of a[i] */
+static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
+{
+    __m256d half[4], x, y;
+    SA_UNROLL
+    for (int i = 0; i < 4; i++) {
+        half[i] = _mm256_add_pd(_mm512_castpd512_pd256(a[i]), _mm512_extractf64x4_pd(a[i], 1));
+    }
+    x = _mm256_add_pd(_mm256_unpacklo_pd(half[0], half[1]), _mm256_unpackhi_pd(half[0], half[1]));
+    y = _mm256_add_pd(_mm256_unpacklo_pd(half[2], half[3]), _mm256_unpackhi_pd(half[2], half[3]));
+    _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20),
+                                        _mm256_permute2f128_pd(x, y, 0x31)));
+}
+
 static SA_INLINE real v_reduce_max(vec a)
 {
     const __m256d y = _mm256_max_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));

@@ -23,76 +23,109 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
     *ldk = w->ldq;
 }
 
-enum { DOT_ROWS = 4, DOT_KEYS = 2 };
+/* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add. */
+enum { DOT_SUMS = 8 };
 
 /* A lane sums at most this many products before the lanes are added up; see tile.h. */
 enum { DOT_DEPTH = 16 * LANES };
 
-/* s[i][j] = q_i . k_j for rows x keys */
+/* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. The bits of a sum are
+ * the same in a block of any shape. */
 static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, const real *restrict q,
                                 ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
-                                real *restrict s)
+                                real *restrict s, ptrdiff_t apart)
 {
     ptrdiff_t c = 0;
     do {
-        vec acc[DOT_ROWS * DOT_KEYS];
+        vec acc[DOT_SUMS];
+        real sum[DOT_SUMS];
         const ptrdiff_t end = d < c + DOT_DEPTH ? d : c + DOT_DEPTH;
         const bool is_first = c == 0;
         SA_UNROLL
-        for (int i = 0; i < rows * keys; i++) {
+        for (int i = 0; i < DOT_SUMS; i++) {
             acc[i] = v_zero();
         }
         for (; c < end; c += LANES) {
+            vec k_c[DOT_SUMS];
             SA_UNROLL
             for (int j = 0; j < keys; j++) {
-                const vec k_c = v_load(k + j * ldk + c);
+                k_c[j] = v_load(k + j * ldk + c);
+            }
+            SA_UNROLL
+            for (int i = 0; i < rows; i++) {
+                const vec q_c = v_load(q + i * ldq + c);
                 SA_UNROLL
-                for (int i = 0; i < rows; i++) {
-                    acc[i * keys + j] = v_fma(v_load(q + i * ldq + c), k_c, acc[i * keys + j]);
+                for (int j = 0; j < keys; j++) {
+                    acc[i * keys + j] = v_fma(q_c, k_c[j], acc[i * keys + j]);
                 }
             }
+        }
+        SA_UNROLL
+        for (int i = 0; i < rows * keys; i += 4) {
+            v_reduce_add4(acc + i, sum + i);
         }
         SA_UNROLL
         for (int i = 0; i < rows; i++) {
             SA_UNROLL
             for (int j = 0; j < keys; j++) {
-                real *s_ij = s + i * SCORE_LD + j;
-                *s_ij = (is_first ? 0 : *s_ij) + v_reduce_add(acc[i * keys + j]);
+                real *s_ij = s + i * SCORE_LD + j * apart;
+                *s_ij = (is_first ? 0 : *s_ij) + sum[i * keys + j];
             }
         }
     } while (c < d);
 }
 
-/* One row takes more keys at a time, so that there are chains enough to hide their latency. */
-static void dot_keys(ptrdiff_t rows, int keys, ptrdiff_t d, const real *q, ptrdiff_t ldq,
-                     const real *k, ptrdiff_t ldk, real *s)
+/* Scores of `rows` rows for n keys from k on. The keys of a block are far apart: each then is a
+ * stream of memory that goes on from row to row, which is what hardware foresees. Neighbours, each
+ * a stream that ends with its row, come at half the speed. */
+static SA_INLINE void dot_rows(const int rows, ptrdiff_t d, const real *q, ptrdiff_t ldq,
+                               const real *k, ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
-    ptrdiff_t i = 0;
-    for (; keys == DOT_KEYS && i + DOT_ROWS <= rows; i += DOT_ROWS) {
-        dot_block(DOT_ROWS, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
+    const int keys = DOT_SUMS / rows;
+    const ptrdiff_t apart = n / keys;
+    for (ptrdiff_t j = 0; j < apart; j++) {
+        dot_block(rows, keys, d, q, ldq, k + j * ldk, apart * ldk, s + j, apart);
     }
-    for (; keys == DOT_KEYS && i < rows; i++) {
-        dot_block(1, DOT_KEYS, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
+    for (ptrdiff_t j = keys * apart; j < n; j++) {
+        dot_block(rows, 1, d, q, ldq, k + j * ldk, 0, s + j, 0);
     }
-    for (; i < rows; i++) {
-        dot_block(1, 1, d, q + i * ldq, ldq, k, ldk, s + i * SCORE_LD);
-    }
+}
+
+static SA_NOINLINE void dot_4_rows(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+                                   ptrdiff_t ldk, ptrdiff_t n, real *s)
+{
+    dot_rows(4, d, q, ldq, k, ldk, n, s);
+}
+
+static SA_NOINLINE void dot_2_rows(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+                                   ptrdiff_t ldk, ptrdiff_t n, real *s)
+{
+    dot_rows(2, d, q, ldq, k, ldk, n, s);
+}
+
+static SA_NOINLINE void dot_1_row(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+                                  ptrdiff_t ldk, ptrdiff_t n, real *s)
+{
+    dot_rows(1, d, q, ldq, k, ldk, n, s);
 }
 
 static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
-    const ptrdiff_t ldk = tile->ldk;
-    for (int n = 0; n < n_groups; n++) {
-        const row_group *g = &groups[n];
-        const real *q = w->q + g->row * w->ldq;
-        real *s = s0 + (g->row - groups[0].row) * SCORE_LD;
-        for (ptrdiff_t j = g->first; j < g->last; j += DOT_KEYS) {
-            const int keys = g->last - j < DOT_KEYS ? 1 : DOT_KEYS;
-            if (n == 0) {
-                prefetch_rows(&w->head->value, tile->key + j, keys, w->plan->d_v);
-            }
-            dot_keys(g->rows, keys, w->ldq, q, w->ldq, tile->k + j * ldk, ldk, s + j);
+    for (int i = 0; i < n_groups; i++) {
+        const row_group *g = &groups[i];
+        const ptrdiff_t n = g->last - g->first, ldk = tile->ldk;
+        const real *q = w->q + g->row * w->ldq, *k = tile->k + g->first * ldk;
+        real *s = s0 + (g->row - groups[0].row) * SCORE_LD + g->first;
+        ptrdiff_t left = g->rows;
+        for (; left >= 4; left -= 4, q += 4 * w->ldq, s += 4 * SCORE_LD) {
+            dot_4_rows(w->ldq, q, w->ldq, k, ldk, n, s);
+        }
+        for (; left >= 2; left -= 2, q += 2 * w->ldq, s += 2 * SCORE_LD) {
+            dot_2_rows(w->ldq, q, w->ldq, k, ldk, n, s);
+        }
+        if (left) {
+            dot_1_row(w->ldq, q, w->ldq, k, ldk, n, s);
         }
     }
 }
