@@ -158,8 +158,8 @@ static void plan_schedule(call *c, const sa_problem *p)
     const bool mean = wants_mean(p, z);
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
     c->plan.keeps_p = p->weights != SA_WEIGHTS_NONE;
-    c->schedule = sa_plan_schedule(&c->plan, z->n_batch * z->n_kv_heads,
-                                   mean ? z->n_kv_heads : 1, n_threads);
+    c->schedule =
+        sa_plan_schedule(&c->plan, z->n_batch * z->n_kv_heads, mean ? z->n_kv_heads : 1, n_threads);
     c->plan.keeps_p = c->plan.keeps_p && (mean || c->schedule.n_chunks == 1);
 }
 

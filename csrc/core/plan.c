@@ -7,8 +7,8 @@
 enum { MAX_DOT_ROWS = 8 };
 
 /* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay in the
- * second-level cache. A few rows take each key but once, and gain nothing from more. */
-enum { FEW_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18 };
+ * second-level cache, half of it where each key is taken but once. */
+enum { LEAST_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18, MAX_FEW_TILE_BYTES = 1 << 19 };
 
 /* What a block keeps while it walks over the keys should stay in the second-level cache. P of its
  * rows is written and read but once each, so that a larger one's only price is memory. */
@@ -30,8 +30,9 @@ static void default_scale(ptrdiff_t d, double *scale, double *low)
 static ptrdiff_t choose_tile_keys(const sa_sizes *z, bool packed_keys)
 {
     const ptrdiff_t bytes_per_key = (z->d + z->d_v) * (z->dtype == SA_F64 ? 8 : 4);
-    ptrdiff_t keys = packed_keys ? SA_MAX_TILE_KEYS : FEW_TILE_KEYS;
-    while (keys > FEW_TILE_KEYS && bytes_per_key > MAX_TILE_BYTES / keys) {
+    const ptrdiff_t most = packed_keys ? MAX_TILE_BYTES : MAX_FEW_TILE_BYTES;
+    ptrdiff_t keys = SA_MAX_TILE_KEYS;
+    while (keys > LEAST_TILE_KEYS && bytes_per_key > most / keys) {
         keys /= 2;
     }
     return keys;

@@ -55,8 +55,8 @@ static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
     }
     x = _mm256_add_pd(_mm256_unpacklo_pd(half[0], half[1]), _mm256_unpackhi_pd(half[0], half[1]));
     y = _mm256_add_pd(_mm256_unpacklo_pd(half[2], half[3]), _mm256_unpackhi_pd(half[2], half[3]));
-    _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20),
-                                        _mm256_permute2f128_pd(x, y, 0x31)));
+    _mm256_storeu_pd(
+        sum, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
 }
 
 static SA_INLINE real v_reduce_max(vec a)

@@ -1,7 +1,10 @@
-/* decode.h -- scores of a few rows: dot products along d, K read where it lies.
+/* decode.h -- a few rows (a decoding step): K and V read where they lie, each once.
  *
- * Packing K pays when many rows share a panel. With one to a few rows (a decoding step) each key
- * row is read once, as vectors along d, for all rows of the group; the sums over lanes come last.
+ * Packing K pays when many rows share a panel. Here each key row is read as vectors along d, for
+ * four rows at a time; the sums over lanes come last. What counts is the order in which memory is
+ * read: keys that are worked on together lie far apart, each in a stream that goes on from row to
+ * row, as hardware foresees. Neighbours, each a stream that ends with its row, come at half the
+ * speed, and so do columns of V.
  */
 #ifndef SA_DECODE_H
 #define SA_DECODE_H
@@ -75,9 +78,7 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
     } while (c < d);
 }
 
-/* Scores of `rows` rows for n keys from k on. The keys of a block are far apart: each then is a
- * stream of memory that goes on from row to row, which is what hardware foresees. Neighbours, each
- * a stream that ends with its row, come at half the speed. */
+/* Scores of `rows` rows for n keys from k on. */
 static SA_INLINE void dot_rows(const int rows, ptrdiff_t d, const real *q, ptrdiff_t ldq,
                                const real *k, ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
@@ -126,6 +127,131 @@ static void score_dots(const block_work *w, const key_tile *tile, const row_grou
         }
         if (left) {
             dot_1_row(w->ldq, q, w->ldq, k, ldk, n, s);
+        }
+    }
+}
+
+/* The four streams of V: keys j, j + 32, j + 64, j + 96 of 128, four steps to a part. */
+enum {
+    STREAMS = 4,
+    STREAM_KEYS = 32,
+    SPAN_KEYS = STREAMS * STREAM_KEYS,
+    PART_STEPS = VALUE_PART / STREAMS
+};
+
+/* part (+)= p v for the keys at[0 .. keys) */
+static SA_INLINE void value_step(const int rows, const int keys, const bool is_first, ptrdiff_t n,
+                                 const real *p, const ptrdiff_t *at, const real *v, ptrdiff_t ldv,
+                                 real *restrict part)
+{
+    vec p_ij[2 * STREAMS];
+    const real *v_j[STREAMS];
+    SA_UNROLL
+    for (int j = 0; j < keys; j++) {
+        v_j[j] = v + at[j] * ldv;
+        SA_UNROLL
+        for (int i = 0; i < rows; i++) {
+            p_ij[i * keys + j] = v_set1(p[i * SCORE_LD + at[j]]);
+        }
+    }
+    for (ptrdiff_t c = 0; c < n; c += LANES) {
+        vec v_c[STREAMS];
+        SA_UNROLL
+        for (int j = 0; j < keys; j++) {
+            v_c[j] = v_load(v_j[j] + c);
+        }
+        SA_UNROLL
+        for (int i = 0; i < rows; i++) {
+            vec sum = is_first ? v_mul(p_ij[i * keys], v_c[0])
+                               : v_fma(p_ij[i * keys], v_c[0], v_load(part + i * n + c));
+            SA_UNROLL
+            for (int j = 1; j < keys; j++) {
+                sum = v_fma(p_ij[i * keys + j], v_c[j], sum);
+            }
+            v_store(part + i * n + c, sum);
+        }
+    }
+}
+
+typedef void value_function(bool is_first, ptrdiff_t n, const real *p, const ptrdiff_t *at,
+                            const real *v, ptrdiff_t ldv, real *restrict part);
+
+#define VALUE_STEP(rows, keys)                                                           \
+    static void value_##rows##x##keys(bool is_first, ptrdiff_t n, const real *p,         \
+                                      const ptrdiff_t *at, const real *v, ptrdiff_t ldv, \
+                                      real *restrict part)                               \
+    {                                                                                    \
+        if (is_first) {                                                                  \
+            value_step(rows, keys, true, n, p, at, v, ldv, part);                        \
+        } else {                                                                         \
+            value_step(rows, keys, false, n, p, at, v, ldv, part);                       \
+        }                                                                                \
+    }
+
+VALUE_STEP(1, 1)
+VALUE_STEP(1, 2)
+VALUE_STEP(1, 3)
+VALUE_STEP(1, 4)
+VALUE_STEP(2, 1)
+VALUE_STEP(2, 2)
+VALUE_STEP(2, 3)
+VALUE_STEP(2, 4)
+
+static value_function *const value_steps[2][STREAMS] = {
+    {value_1x1, value_1x2, value_1x3, value_1x4},
+    {value_2x1, value_2x2, value_2x3, value_2x4},
+};
+
+/* part = p v over the keys of [first, last) in a part that starts at key `begin` of its span;
+ * returns whether there are any. */
+static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
+                       ptrdiff_t n, const real *p, const real *v, ptrdiff_t ldv, real *part)
+{
+    bool is_first = true;
+    for (ptrdiff_t j = begin; j < begin + PART_STEPS; j++) {
+        ptrdiff_t at[STREAMS];
+        int keys = 0;
+        for (ptrdiff_t key = j; key < j + SPAN_KEYS; key += STREAM_KEYS) {
+            if (key >= first && key < last) {
+                at[keys++] = key;
+            }
+        }
+        for (ptrdiff_t i = 0; keys && i < rows; i += 2) {
+            value_steps[i + 1 < rows][keys - 1](is_first, n, p + i * SCORE_LD, at, v, ldv,
+                                                part + i * n);
+        }
+        is_first &= !keys;
+    }
+    return !is_first;
+}
+
+/* o = diag(alpha) o + part, or part without alpha */
+static void add_value_part(real *o, const real *part, const real *alpha, ptrdiff_t rows,
+                           ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        for (ptrdiff_t c = i * n; c < (i + 1) * n; c += LANES) {
+            const vec x = v_load(part + c);
+            v_store(o + c, alpha ? v_fma(v_load(o + c), v_set1(alpha[i]), x) : x);
+        }
+    }
+}
+
+/* o = diag(alpha) o + p v over the keys [first, last) of a tile, for a few rows */
+static SA_NOINLINE void gather_streams(const block_work *w, ptrdiff_t first, ptrdiff_t last,
+                                       ptrdiff_t rows, const real *p, const real *v, ptrdiff_t ldv,
+                                       real *o, const real *alpha)
+{
+    real ones[TILE_ROWS];
+    for (int i = 0; i < TILE_ROWS; i++) {
+        ones[i] = 1;
+    }
+    for (ptrdiff_t span = first / SPAN_KEYS * SPAN_KEYS; span < last; span += SPAN_KEYS) {
+        for (ptrdiff_t j = span; j < span + STREAM_KEYS; j += PART_STEPS) {
+            if (value_part(j, first, last, rows, w->ldo, p, v, ldv, w->part)) {
+                add_value_part(o, w->part, alpha, rows, w->ldo);
+                alpha = ones;
+            }
         }
     }
 }

@@ -14,6 +14,11 @@
 #ifndef SA_GEMM_SIMD_H
 #define SA_GEMM_SIMD_H
 
+/* A chain over all of a long product would lose more than the error bound allows where the terms
+ * have one sign. So products are summed in parts, parts in stretches, and stretches at last. Parts
+ * start at multiples of their length, whatever is left out of a tile. */
+enum { SCORE_PART = 16, SCORE_STRETCH = 128, VALUE_PART = 16 };
+
 /* How a depth is cut: the first part has `head` steps, the others `part`, the last what is left. */
 typedef struct {
     ptrdiff_t depth, head, part;

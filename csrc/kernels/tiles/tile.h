@@ -41,11 +41,6 @@ static void load_values(block_work *w, key_tile *tile)
     }
 }
 
-/* A chain over all of a long product would lose more than the error bound allows where the terms
- * have one sign. So products are summed in parts, parts in stretches, and stretches at last. Parts
- * start at multiples of their length, whatever is left out of a tile. */
-enum { SCORE_PART = 16, SCORE_STRETCH = 128, VALUE_PART = 16 };
-
 /* At least two parts, so that short products gain too. */
 static gemm_depth score_depth(ptrdiff_t d)
 {
@@ -173,6 +168,9 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
     return tile->v_state == V_FINITE;
 }
 
+/* Two to a few rows. One alone takes whole rows of V as it is. */
+static bool takes_streams(const block_work *w) { return !w->plan->packed_keys && w->n_rows > 1; }
+
 /* Columns [0, width) of o = diag(alpha) o + p v over the group's keys; p and v start at the tile's
  * first key. */
 static SA_INLINE void gather_part(const block_work *w, const row_group *g, ptrdiff_t rows,
@@ -201,7 +199,11 @@ static void gather_row_seen(block_work *w, const key_tile *tile, const row_group
             memset(row, 0, (size_t)w->ldo * sizeof(real));
         }
     }
-    gather_part(w, g, 1, w->ldo, p, w->v_seen, w->ldo, o, alpha);
+    if (takes_streams(w)) {
+        gather_streams(w, g->first, g->last, 1, p, w->v_seen, w->ldo, o, alpha);
+    } else {
+        gather_part(w, g, 1, w->ldo, p, w->v_seen, w->ldo, o, alpha);
+    }
 }
 
 /* Rows of a mixed group over values that are not all finite; see the head of this file. */
@@ -230,15 +232,18 @@ static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_g
             gather_group_seen(w, tile, g, w->s + at * SCORE_LD, st->o + g->row * w->ldo, alpha[k]);
         }
     }
-    const ptrdiff_t strip = n_groups > 1 ? NR : w->ldo;
+    const bool streams = takes_streams(w);
+    const ptrdiff_t strip = n_groups > 1 && !streams ? NR : w->ldo;
     for (ptrdiff_t c = 0; c < w->ldo; c += strip) {
         const ptrdiff_t width = w->ldo - c < strip ? w->ldo - c : strip;
         for (int k = 0; k < n_groups; k++) {
             const row_group *g = &groups[k];
-            const ptrdiff_t at = g->row - groups[0].row;
-            if (!done[k]) {
-                gather_part(w, g, g->rows, width, w->s + at * SCORE_LD, tile->v + c, tile->ldv,
-                            st->o + g->row * w->ldo + c, alpha[k]);
+            const real *p = w->s + (g->row - groups[0].row) * SCORE_LD;
+            real *o = st->o + g->row * w->ldo + c;
+            if (!done[k] && streams) {
+                gather_streams(w, g->first, g->last, g->rows, p, tile->v, tile->ldv, o, alpha[k]);
+            } else if (!done[k]) {
+                gather_part(w, g, g->rows, width, p, tile->v + c, tile->ldv, o, alpha[k]);
             }
         }
     }

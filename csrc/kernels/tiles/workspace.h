@@ -50,6 +50,7 @@ typedef struct {
     real *k;                       /* panels or padded rows of a K tile */
     real *v;                       /* [tile_keys, ldo] copy of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
+    real *part;                    /* [TILE_ROWS, ldo] see decode.h */
     bool *touched;                 /* [rows / TILE_ROWS] whether o of the state holds anything */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     long_sum *again_l;             /* [rows] the state of those rows, without o */
@@ -111,6 +112,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->k = carve(&c, (size_t)(tile_keys * w->ldq) * sizeof(real));
     w->v = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
     w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
+    w->part = carve(&c, (size_t)(TILE_ROWS * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
     const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + plan->tile_keys - 1) / plan->tile_keys : 0;
     w->kept_ld = plan->keeps_p ? round_up(plan->n_k, LANES) : 0;
