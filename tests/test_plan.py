@@ -24,6 +24,7 @@ class Call:
     scale: float = 0.0
     keeps_p: int = 0
     planes: int = 1  # key heads of all batch entries
+    together: int = 1  # of which so many are one thread's
     threads: int = 1
 
 
@@ -83,14 +84,15 @@ def test_few_rows_read_keys_as_they_lie(plan, n_q, heads, kv_heads, packed, grou
     assert (p.packed_keys, p.group) == (packed, group)
 
 
-@pytest.mark.parametrize(("d", "d_v", "f64", "tile_keys"), [
-    (64, 64, 0, 512), (64, 65, 0, 256), (65, 64, 0, 256), (1, 127, 0, 512), (1, 128, 0, 256),
-    (128, 128, 0, 256), (128, 129, 0, 128), (32, 32, 1, 512), (32, 33, 1, 256), (64, 64, 1, 256),
-    (64, 65, 1, 128), (9999, 9999, 1, 128), (0, 0, 0, 512),
+@pytest.mark.parametrize(("d", "d_v", "f64", "many_rows", "few_rows"), [
+    (64, 64, 0, 512, 512), (64, 65, 0, 256, 512), (65, 64, 0, 256, 512), (1, 127, 0, 512, 512),
+    (1, 128, 0, 256, 512), (128, 128, 0, 256, 512), (128, 129, 0, 128, 256), (32, 32, 1, 512, 512),
+    (32, 33, 1, 256, 512), (64, 64, 1, 256, 512), (64, 65, 1, 128, 256), (128, 129, 1, 128, 128),
+    (9999, 9999, 1, 128, 128), (0, 0, 0, 512, 512),
 ])  # fmt: skip
-def test_keys_and_values_of_a_tile_fit_in_256_kib(plan, d, d_v, f64, tile_keys):
-    assert plan(d=d, d_v=d_v, f64=f64).tile_keys == tile_keys
-    assert plan(d=d, d_v=d_v, f64=f64, n_q=8).tile_keys == 128
+def test_keys_and_values_of_a_tile_fit_in_256_kib_or_512(plan, d, d_v, f64, many_rows, few_rows):
+    assert plan(d=d, d_v=d_v, f64=f64, n_q=9).tile_keys == many_rows
+    assert plan(d=d, d_v=d_v, f64=f64, n_q=8).tile_keys == few_rows
 
 
 @pytest.mark.parametrize(("n_q", "n_k", "d", "d_v", "planes", "threads", "n_threads"), [
@@ -108,7 +110,7 @@ def test_a_thread_for_400_000_multiply_adds(plan, n_q, n_k, d, d_v, planes, thre
     (10, 1, 8, 8, 0, 10, 1), (10, 5, 8, 8, 0, 50, 1), (0, 1, 8, 8, 0, 0, 0),
     (768, 1, 8, 8, 0, 768, 1), (769, 1, 8, 8, 0, 768, 2), (400, 4, 8, 8, 0, 768, 3),
     (2000, 1, 64, 64, 0, 672, 3), (2000, 1, 64, 66, 0, 576, 4), (2000, 1, 50, 71, 0, 672, 3),
-    (2000, 1, 71, 50, 0, 672, 3), (2000, 1, 1000, 1000, 0, 96, 21), (2000, 1, 8, 8, 1, 192, 11),
+    (2000, 1, 71, 50, 0, 672, 3), (2000, 1, 1000, 1000, 0, 96, 21), (2000, 1, 8, 8, 1, 480, 5),
     (2000, 1, 200, 0, 0, 576, 4), (2000, 1, 0, 100, 0, 576, 4), (2000, 1, 0, 85, 0, 672, 3),
     (2000, 1, 169, 0, 0, 768, 3), (2000, 1, 170, 0, 0, 672, 3),
 ])  # fmt: skip
@@ -116,6 +118,23 @@ def test_blocks_of_rows_fit_in_1_mib(plan, n_q, n_heads, d, d_v, keeps_p, rows, 
     p = plan(n_q=n_q, n_heads=n_heads, d=d, d_v=d_v, keeps_p=keeps_p)
     assert (p.block_rows, p.blocks_per_head) == (rows, blocks)
     assert p.n_chunks == 1
+
+
+@pytest.mark.parametrize(("n_k", "rows"), [
+    (682, 768), (683, 672), (2730, 192), (2731, 96), (21_845, 96), (21_846, 72), (29_127, 72),
+    (29_128, 48), (43_690, 48), (43_691, 24), (1_000_000, 24),
+])  # fmt: skip
+def test_kept_weights_fit_in_2_mib_or_8(plan, n_k, rows):
+    """More than 2 where that would leave fewer than 96 rows, more than 8 for fewer than 24."""
+    assert plan(n_q=2000, n_k=n_k, keeps_p=1).block_rows == rows
+    assert plan(n_q=2000, n_k=n_k).block_rows == 768
+
+
+@pytest.mark.parametrize(("planes", "together"), [(8, 8), (80, 16), (6, 2)])
+def test_heads_that_are_averaged_are_one_items(plan, planes, together):
+    """As many threads as for all heads, as many blocks as for the items."""
+    p = plan(n_k=10_000, planes=planes, together=together, threads=2)
+    assert p == plan(n_k=10_000, planes=planes // together, threads=2)
 
 
 @pytest.mark.parametrize(("n_q", "planes", "threads", "rows", "blocks"), [
