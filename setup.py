@@ -60,7 +60,10 @@ LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
 EMULATED_FLAGS = {"avx512": [*UNIT_FLAGS["avx2"], f"-I{ROOT}/tests/emulation", "-Wno-psabi"]}
 # Those that the compiler and linker at hand know are used; tests/checks/hardening looks at the
 # built file for what they do. (OpenSSF, "Compiler Options Hardening Guide for C and C++".)
-OPTIONAL_FLAGS = ["-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=."]
+OPTIONAL_FLAGS = [
+    "-Wall", "-Wextra", f"-ffile-prefix-map={ROOT}=.",
+    f"-ffile-prefix-map={numpy.get_include()}=numpy",  # in a folder of pip's for each build
+]  # fmt: skip
 OPTIONAL_LINK_FLAGS = ["-fno-lto", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 HARDENING_FLAGS = ["-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection=full"]
 FORTIFY_FLAGS = [["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"] for level in (3, 2)]
