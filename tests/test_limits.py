@@ -228,3 +228,27 @@ def test_soft_caps_of_far_scores(unit, rng, dtype):
         best = (query.astype(float) @ key.T.astype(float)).argmax(axis=1)
         assert np.array_equal(out.argmax(axis=1), best)
         assert np.abs(out.max(axis=1) - 1).max() < 1e-3
+
+
+def test_offsets_beyond_all_keys(unit, rng):
+    """As far as 64 bits reach: everything is seen, or nothing."""
+    x = tensor(rng, (2, 5, 4))
+    far = 2**63 - 1
+    assert same_bits(selfattn.attention(x, x, x, causal=True, query_offset=far),
+                     selfattn.attention(x, x, x))  # fmt: skip
+    for options in ({"causal": True, "query_offset": -far}, {"window": 3, "query_offset": far},
+                    {"window": 3, "query_offset": -far - 1}):  # fmt: skip
+        assert not selfattn.attention(x, x, x, **options).any()
+
+
+def test_mean_of_the_one_head_of_two_dimensions(unit, rng):
+    x = tensor(rng, (70, 4))
+    _, mean = selfattn.attention(x, x, x, return_weights="mean")
+    assert same_bits(mean, selfattn.attention(x, x, x, return_weights=True)[1])
+
+
+def test_out_at_an_odd_address(unit, rng):
+    x = tensor(rng, (2, 40, 8))
+    odd = np.zeros(x.nbytes + 1, np.uint8)[1:].view(F).reshape(x.shape)
+    assert selfattn.attention(x, x, x, out=odd) is odd
+    assert same_bits(odd, selfattn.attention(x, x, x))

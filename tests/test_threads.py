@@ -91,6 +91,22 @@ def test_environment_and_its_order():
     assert python(code, SELFATTN_NUM_THREADS="3").stdout.split() == ["7"]
 
 
+def test_variables_that_are_empty_or_large():
+    assert threads_in(SELFATTN_NUM_THREADS="", OMP_NUM_THREADS="5") == 5
+    assert threads_in(SELFATTN_NUM_THREADS="5000") == 1024
+    code = "import selfattn; print(selfattn.get_num_threads())"
+    run = python(code, SELFATTN_NUM_THREADS="99999999999", OMP_NUM_THREADS="none")
+    assert int(run.stdout) == threads_in()
+    assert "SELFATTN_NUM_THREADS" in run.stderr
+
+
+def test_more_threads_than_usual(rng):
+    """70 at once: the list of their scratch memory no longer fits the stack."""
+    arrays = qkv(rng, 300, 300, 32, heads=90)
+    assert same_bits(selfattn.attention(*arrays, num_threads=70),
+                     selfattn.attention(*arrays, num_threads=1))  # fmt: skip
+
+
 @pytest.mark.parametrize("bad", ["0", "-2", "many", "3.5", "2x"])
 def test_a_bad_variable_is_ignored_with_one_warning(bad):
     """Neither fatal nor silent: one RuntimeWarning on import, and a line of show_config()."""
