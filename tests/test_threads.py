@@ -1,5 +1,6 @@
 """How many threads: the functions, the context manager, the environment, threadpoolctl."""
 
+import ctypes
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import threadpoolctl
 import selfattn
 from arrays import qkv, same_bits
 from programs import compile_program
+from selfattn import _selfattn
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,14 @@ def test_variables_that_are_empty_or_large():
     run = python(code, SELFATTN_NUM_THREADS="99999999999", OMP_NUM_THREADS="none")
     assert int(run.stdout) == threads_in()
     assert "SELFATTN_NUM_THREADS" in run.stderr
+
+
+def test_a_c_program_cannot_ask_for_no_threads():
+    library = ctypes.CDLL(_selfattn.__file__)
+    selfattn.set_num_threads(3)
+    for number, expected in ((0, 3), (-1, 3), (2, 2)):
+        library.selfattn_set_num_threads(number)
+        assert selfattn.get_num_threads() == expected
 
 
 def test_more_threads_than_usual(rng):
