@@ -199,6 +199,10 @@ static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real 
     }
     hide(s, begin, first);
     hide(s, last, end);
+    if (w->has_terms) { /* what was beside the products there is nobody's number */
+        memset(low + begin, 0, (size_t)(first - begin) * sizeof(real));
+        memset(low + last, 0, (size_t)(end - last) * sizeof(real));
+    }
 }
 
 #endif
