@@ -41,7 +41,7 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
     ptrdiff_t c = 0;
     do {
         vec acc[DOT_SUMS];
-        real sum[DOT_SUMS];
+        real sum[DOT_SUMS] = {0};
         const ptrdiff_t end = d < c + DOT_DEPTH ? d : c + DOT_DEPTH;
         const bool is_first = c == 0;
         SA_UNROLL
