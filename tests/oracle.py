@@ -30,7 +30,8 @@ LOWER_RIGHT = "lower_right"
 
 def compute_dtype(dtype):
     """The type attention computes in: float32 for the 16-bit types."""
-    return np.dtype(np.float32) if np.dtype(dtype).name in HALF_TYPES else np.dtype(dtype)
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype.name in HALF_TYPES else dtype.newbyteorder("=")
 
 
 def unit_roundoff(dtype):
