@@ -231,3 +231,21 @@ def test_additive_terms_of_all_sizes(unit, rng, dtype):
         lowest = np.full((n_q, n_k), np.finfo(dtype).min, dtype)
         out = selfattn.attention(query, key, value, mask=lowest)
         assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("offset", [300, -40, 2**23 - 300, 2**23 + 300, -(2**24) - 7, 2**40 + 1])
+def test_alibi_at_all_distances(unit, rng, dtype, offset):
+    """Also where they have more digits than the type."""
+    query, key, value = qkv(rng, 20, 600, 8, heads=2, dtype=dtype)
+    slopes = np.array([3.0, -1.0]) / max(abs(offset), 300)
+    hold(query, key, value, alibi_slopes=slopes, query_offset=offset)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("slope", [1e-320, 1e-42, 1e10, 1e35, 1e300])
+def test_alibi_with_slopes_of_all_sizes(unit, rng, dtype, slope):
+    """Also those that the type cannot hold: then a query sees itself alone."""
+    query, key, value = qkv(rng, 20, 200, 8, dtype=dtype)
+    _, weights, _ = hold(query, key, value, alibi_slopes=[slope], query_offset=90)
+    assert (slope > 1) == np.array_equal(weights[0].round(6), np.eye(20, 200, 90))

@@ -67,18 +67,32 @@ static SA_INLINE vec two_sum(vec a, vec b, vec *error)
     return sum;
 }
 
-/* (s, low) += (high, rest), lane by lane over [begin, end) */
-static void add_split(real *s, real *low, const real *high, const real *rest, ptrdiff_t begin,
-                      ptrdiff_t end)
+/* (s, low) += (high, rest), lane by lane over [begin, end); first s = scale s and low = 0, unless that
+ * is done */
+static SA_INLINE void add_split(const bool is_scaled, vec scale, real *s, real *low,
+                                const real *high, const real *rest, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j += LANES) {
-        const vec a = v_load(s + j), b = v_load(high + j);
+        const vec product = v_load(s + j), a = is_scaled ? product : v_mul(scale, product);
         vec error;
-        const vec sum = two_sum(a, b, &error);
+        const vec sum = two_sum(a, v_load(high + j), &error);
         const vec small = v_finite_or_zero(v_add(error, v_load(rest + j)));
         v_store(s + j, sum);
-        v_store(low + j, v_add(v_load(low + j), small));
+        v_store(low + j, is_scaled ? v_add(v_load(low + j), small) : small);
     }
+}
+
+/* Add w->term to a row; *is_scaled: whether it has been made of the products. */
+static void add_term(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end,
+                     bool *is_scaled)
+{
+    const vec scale = v_set1(w->scale);
+    if (*is_scaled) {
+        add_split(true, scale, s, low, w->term, w->term_low, begin, end);
+    } else {
+        add_split(false, scale, s, low, w->term, w->term_low, begin, end);
+    }
+    *is_scaled = true;
 }
 
 /* w->term, w->term_low = log2(e) * n elements of a mask or bias. A finite element stays finite:
@@ -102,54 +116,88 @@ static void load_term(block_work *w, const sa_score_term *term, ptrdiff_t r, ptr
     }
 }
 
-/* w->term, w->term_low = -log2(e) slope |p - key - j|. Float units go through double, so that
- * distances beyond 2^24 stay exact. */
+/* Distances that every type holds exactly, and slopes whose products with them it holds at all */
+#define NEAR_DISTANCE 8388608 /* 2^23 */
+#define MOST_SLOPE 1e30
+
+/* w->term, w->term_low = -log2(e) slope |p - key - j|, distance = p - key */
 static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t begin,
                        ptrdiff_t end)
 {
-#if SA_UNIT_IS_F64
-    const vec log2e = v_set1(LOG2E), minus_slope = v_set1(-slope);
-    const vec a = v_mul(minus_slope, log2e);
-    const vec a_low = v_fma(minus_slope, v_set1(LOG2E_LOW), v_product_error(minus_slope, log2e, a));
-    for (ptrdiff_t j = begin; j < end; j++) {
-        w->term[j] = (double)(distance - j);
-    }
-    for (ptrdiff_t j = begin; j < end; j += LANES) {
-        const vec x = v_abs(v_load(w->term + j));
-        const vec high = v_mul(a, x);
-        v_store(w->term + j, high);
-        v_store(w->term_low + j, v_fma(a_low, x, v_product_error(a, x, high)));
-    }
-#else
-    const double a = -slope * LOG2E, d = (double)distance;
-    for (ptrdiff_t j = begin; j < end; j++) {
-        const double x = a * fabs(d - (double)j);
-        const float high = (float)x;
-        w->term[j] = high;
-        w->term_low[j] = (float)(x - (double)high);
-    }
-#endif
-}
-
-/* (s, low) = scale q.k or its soft-capped form, times log2(e) */
-static void scale_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
-{
-    if (w->cap_slope > 0) {
-        const vec cap = v_set1(w->cap), cap_low = v_set1(w->cap_low);
-        for (ptrdiff_t j = begin; j < end; j += LANES) {
-            vec rest;
-            const vec x = tanh_scaled(v_load(s + j), w->cap_slope, &rest);
-            const vec t = v_mul(cap, x), t_low = v_product_error(cap, x, t);
-            const vec small = v_fma(cap, rest, v_fma(cap_low, x, t_low));
-            v_store(s + j, t);
-            v_store(low + j, v_finite_or_zero(small));
+    /* -slope log2(e) as a sum of two */
+    const double product = -slope * LOG2E;
+    const double rest = fma(-slope, LOG2E, -product) - slope * LOG2E_REST;
+    if (distance <= -NEAR_DISTANCE || distance >= NEAR_DISTANCE || !(fabs(product) < MOST_SLOPE)) {
+        for (ptrdiff_t j = begin; j < end; j++) {
+            const double x = fabs((double)distance - (double)j), high = product * x;
+            w->term[j] = (real)high;
+            w->term_low[j] =
+                (real)((high - (double)w->term[j]) + fma(product, x, -high) + rest * x);
         }
         return;
     }
+    const int d = (int)distance, stop = (int)end;
+    for (int j = (int)begin; j < stop; j++) {
+        w->term[j] = (real)abs(d - j);
+    }
+    const vec a = v_set1((real)product);
+    const vec a_low = v_set1((real)((product - (double)(real)product) + rest));
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        const vec x = v_load(w->term + j), high = v_mul(a, x);
+        v_store(w->term + j, high);
+        v_store(w->term_low + j, v_fma(a_low, x, v_product_error(a, x, high)));
+    }
+}
+
+/* (s, low) = the soft-capped form of scale q.k, times log2(e) */
+static void cap_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
+{
+    const vec cap = v_set1(w->cap), cap_low = v_set1(w->cap_low);
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        vec rest;
+        const vec x = tanh_scaled(v_load(s + j), w->cap_slope, &rest);
+        const vec t = v_mul(cap, x), t_low = v_product_error(cap, x, t);
+        const vec small = v_fma(cap, rest, v_fma(cap_low, x, t_low));
+        v_store(s + j, t);
+        v_store(low + j, v_finite_or_zero(small));
+    }
+}
+
+static void scale_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
+{
     const vec c = v_set1(w->scale);
     for (ptrdiff_t j = begin; j < end; j += LANES) {
         v_store(s + j, v_mul(c, v_load(s + j)));
         v_store(low + j, v_zero());
+    }
+}
+
+/* (s, low) = t, all terms added up; the mask may be one of them */
+static void add_terms(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *low,
+                      ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last)
+{
+    const sa_head *h = w->head;
+    bool is_scaled = w->cap_slope > 0;
+    if (is_scaled) {
+        cap_row(w, s, low, begin, end);
+    }
+    if (h->bias.data) {
+        load_term(w, &h->bias, r, key, first, last);
+        add_term(w, s, low, begin, end, &is_scaled);
+    }
+    if (h->slopes) {
+        double slope;
+        memcpy(&slope, h->slopes + head_of(w, r) * h->slopes_stride, sizeof slope);
+        const int64_t position = (int64_t)query_of(w, r) + h->query_offset;
+        alibi_term(w, slope, position - key, begin, end);
+        add_term(w, s, low, begin, end, &is_scaled);
+    }
+    if (h->mask.data && h->mask.dtype != SA_BOOL) {
+        load_term(w, &h->mask, r, key, first, last);
+        add_term(w, s, low, begin, end, &is_scaled);
+    }
+    if (!is_scaled) {
+        scale_row(w, s, low, begin, end);
     }
 }
 
@@ -166,29 +214,13 @@ static SA_INLINE void hide(real *s, ptrdiff_t begin, ptrdiff_t end)
 static void logits_row(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *low,
                        ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last, sight seen)
 {
-    const sa_head *h = w->head;
     if (seen == SEE_NONE || first >= last) {
         hide(s, begin, end);
         memset(low + begin, 0, (size_t)(end - begin) * sizeof(real));
         return;
     }
     if (w->has_terms) {
-        scale_row(w, s, low, begin, end);
-    }
-    if (h->bias.data) {
-        load_term(w, &h->bias, r, key, first, last);
-        add_split(s, low, w->term, w->term_low, begin, end);
-    }
-    if (h->slopes) {
-        double slope;
-        memcpy(&slope, h->slopes + head_of(w, r) * h->slopes_stride, sizeof slope);
-        const int64_t position = (int64_t)query_of(w, r) + h->query_offset;
-        alibi_term(w, slope, position - key, begin, end);
-        add_split(s, low, w->term, w->term_low, begin, end);
-    }
-    if (h->mask.data && h->mask.dtype != SA_BOOL) {
-        load_term(w, &h->mask, r, key, first, last);
-        add_split(s, low, w->term, w->term_low, begin, end);
+        add_terms(w, r, key, s, low, begin, end, first, last);
     }
     if (seen == SEE_SOME) {
         uint8_t bytes[SA_MAX_TILE_KEYS] = {0};
