@@ -40,12 +40,10 @@ static void begin_call(call *c, const sa_problem *p, const sa_sizes *z, const sa
 static sa_block block_at(const call *c, ptrdiff_t item, sa_head *head)
 {
     const sa_schedule *s = &c->schedule;
-    const ptrdiff_t rows = c->plan.n_q * c->plan.group, per_head = s->blocks_per_head;
-    const ptrdiff_t index = item % per_head;
-    const ptrdiff_t begin = (s->last_first ? per_head - 1 - index : index) * s->block_rows;
-    const ptrdiff_t end = begin + s->block_rows;
-    sa_view_head(&c->heads, item / per_head, head);
-    return (sa_block){&c->plan, head, begin, end < rows ? end : rows};
+    const ptrdiff_t rows = c->plan.n_q * c->plan.group;
+    const sa_row_range range = sa_block_rows(s, rows, item % s->blocks_per_head);
+    sa_view_head(&c->heads, item / s->blocks_per_head, head);
+    return (sa_block){&c->plan, head, range.begin, range.end};
 }
 
 static void run_block(void *context, ptrdiff_t item, void *scratch)
@@ -146,16 +144,11 @@ static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
     return status;
 }
 
-static bool wants_mean(const sa_problem *p, const sa_sizes *z)
-{
-    return p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
-}
-
 /* Where a block's keys are spread over threads, none of them has P of whole rows. */
 static void plan_schedule(call *c, const sa_problem *p)
 {
     const sa_sizes *z = c->sizes;
-    const bool mean = wants_mean(p, z);
+    const bool mean = sa_wants_mean(p, z);
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
     c->plan.keeps_p = p->weights != SA_WEIGHTS_NONE;
     c->schedule =
@@ -166,7 +159,7 @@ static void plan_schedule(call *c, const sa_problem *p)
 static sa_status forward(call *c, const sa_problem *p, const sa_control *control, sa_error *error)
 {
     plan_schedule(c, p);
-    if (wants_mean(p, c->sizes)) {
+    if (sa_wants_mean(p, c->sizes)) {
         return forward_mean(c, control, error);
     }
     const ptrdiff_t n_blocks =
@@ -187,7 +180,7 @@ size_t sa_scratch_bytes(const sa_problem *p, const sa_sizes *z, int *n_threads)
     c.plan = sa_plan_numerics(p, z);
     plan_schedule(&c, p);
     *n_threads = c.schedule.n_threads;
-    if (wants_mean(p, z)) {
+    if (sa_wants_mean(p, z)) {
         return plan_mean(&c) * (size_t)*n_threads;
     }
     const size_t bytes = c.kernels->workspace_bytes(&c.plan, c.schedule.block_rows);

@@ -6,7 +6,7 @@ void sa_view_heads(const sa_problem *p, const sa_sizes *z, const sa_outputs *out
     c->sizes = z;
     c->group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
     c->causal = p->causal;
-    c->mean = p->weights == SA_WEIGHTS_MEAN && !z->is_2d;
+    c->mean = sa_wants_mean(p, z);
     c->slopes = p->alibi_slopes;
     c->sinks = p->sinks;
     sa_view(p->query, z, SA_AXES_ALL, &c->query);

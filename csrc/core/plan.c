@@ -107,3 +107,10 @@ sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, ptrdiff_t h
     }
     return s;
 }
+
+sa_row_range sa_block_rows(const sa_schedule *s, ptrdiff_t n_rows, ptrdiff_t index)
+{
+    const ptrdiff_t place = s->last_first ? s->blocks_per_head - 1 - index : index;
+    const ptrdiff_t begin = place * s->block_rows, end = begin + s->block_rows;
+    return (sa_row_range){begin, end < n_rows ? end : n_rows};
+}

@@ -21,4 +21,11 @@ typedef struct {
 sa_schedule sa_plan_schedule(const sa_plan *plan, ptrdiff_t n_heads, ptrdiff_t heads_per_item,
                              int n_threads);
 
+/* The rows [begin, end) of block `index` of a head of n_rows rows, in the order of the schedule. */
+typedef struct {
+    ptrdiff_t begin, end;
+} sa_row_range;
+
+sa_row_range sa_block_rows(const sa_schedule *schedule, ptrdiff_t n_rows, ptrdiff_t index);
+
 #endif

@@ -61,9 +61,8 @@ static void run_rows(void *context, ptrdiff_t item, void *scratch)
     const sa_statistics *s = c->wanted;
     const sa_schedule *schedule = &c->schedule;
     const ptrdiff_t plane = item / schedule->blocks_per_head, rows = rows_per_plane(c);
-    const ptrdiff_t index = item % schedule->blocks_per_head;
-    const ptrdiff_t place = schedule->last_first ? schedule->blocks_per_head - 1 - index : index;
-    const ptrdiff_t begin = place * schedule->block_rows, first = plane * rows;
+    const ptrdiff_t first = plane * rows;
+    const sa_row_range range = sa_block_rows(schedule, rows, item % schedule->blocks_per_head);
     const size_t size = real_size(c);
     const sa_row_stats stats = {
         .entropy = at(s->entropy, first, size),
@@ -83,7 +82,7 @@ static void run_rows(void *context, ptrdiff_t item, void *scratch)
     };
     sa_head head;
     sa_view_head(&c->heads, plane, &head);
-    const sa_block block = {&c->plan, &head, begin, least(begin + schedule->block_rows, rows)};
+    const sa_block block = {&c->plan, &head, range.begin, range.end};
     c->kernels->stats(&block, &stats, scratch, stop);
     atomic_fetch_add_explicit(&c->items_done, 1, memory_order_relaxed);
 }

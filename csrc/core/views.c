@@ -27,7 +27,7 @@ int sa_output_shape(const sa_problem *p, const sa_sizes *z, int which, ptrdiff_t
     if (which == 2) {
         return n - 1;
     }
-    if (p->weights == SA_WEIGHTS_MEAN && !z->is_2d) {
+    if (sa_wants_mean(p, z)) {
         shape[n - 3] = z->n_q;
         shape[n - 2] = z->n_k;
         return n - 1;

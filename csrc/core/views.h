@@ -17,6 +17,12 @@ typedef struct {
 /* Shape (batch..., n_heads, n_q, n_k), without heads for 2-D inputs; returns its length. */
 int sa_score_shape(const sa_sizes *sizes, ptrdiff_t shape[SA_MAX_DIMS]);
 
+/* Whether weights are a mean over heads; without a head axis it is the weights themselves. */
+static inline bool sa_wants_mean(const sa_problem *problem, const sa_sizes *sizes)
+{
+    return problem->weights == SA_WEIGHTS_MEAN && !sizes->is_2d;
+}
+
 /* Which axes follow the batch axes, in this order. Calls of 2-D inputs have no head axis. */
 enum { SA_AXIS_HEAD = 1, SA_AXIS_ROW = 2, SA_AXIS_COL = 4, SA_AXES_ALL = 7 };
 

@@ -1,4 +1,4 @@
-/* decode.h -- a few rows (a decoding step): K and V read where they lie, each once.
+/* decode.h -- a few rows (a decoding step): K and V read where they lie.
  *
  * Packing K pays when many rows share a panel. Here each key row is read as vectors along d, for
  * four rows at a time; the sums over lanes come last. What counts is the order in which memory is
@@ -29,7 +29,7 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 /* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add. */
 enum { DOT_SUMS = 8 };
 
-/* A lane sums at most this many products before the lanes are added up; see tile.h. */
+/* A lane sums at most this many products before the lanes are added up; see gemm_simd.h. */
 enum { DOT_DEPTH = 16 * LANES };
 
 /* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. The bits of a sum are
