@@ -116,6 +116,23 @@ def test_threads_and_neighbours(unit, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("n_in", [255, 256, 261, 400, 1100])
+def test_few_rows(unit, rng, dtype, n_in):
+    """A few tokens read the weights where they lie, however these lie: the same bytes as many."""
+    x, weight, bias = (tensor(rng, s, dtype) for s in ((40, n_in), (n_in, 77), (77,)))
+    x[3] = -0.0  # zeros of either sign, which a sum that starts from +0 would lose
+    bias[::2] = -0.0
+    first = linear(x, weight, bias)
+    turned, apart = np.asfortranarray(weight), np.repeat(weight, 2, axis=1)[:, ::2]
+    for rows in range(1, 20):
+        for w in (weight, turned) if rows > 4 else (weight, turned, apart):
+            assert same_bits(linear(x[:rows], w, bias), first[:rows]), rows
+    for n_out in (1, 7, 8, 9, 15, 16, 17, 33):
+        for w in (weight, turned):
+            assert same_bits(linear(x[2:5], w[:, -n_out:], bias[-n_out:]), first[2:5, -n_out:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
 def test_layouts(unit, rng, dtype):
     """Any strides of x, weight, bias and y, the same bytes; and leading axes of any shape."""
     arrays = tensor(rng, (3, 20, 70), dtype), tensor(rng, (70, 45), dtype), tensor(rng, 45, dtype)

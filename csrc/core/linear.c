@@ -20,6 +20,9 @@ enum { LEAST_PANELS = 4 };
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
 
+/* Fewer rows take no less time: to read a number of W costs as much as so many multiply-adds. */
+static const ptrdiff_t READING_ROWS = 4;
+
 /* Axes of the rows of X and Y; those that both step through evenly are one. */
 typedef struct {
     int n_dims;
@@ -231,7 +234,8 @@ sa_status sa_project(const sa_projection *p, const sa_control *control, sa_error
     }
     sa_guard guard;
     sa_guard_begin(&guard, control);
-    const double work = (double)c.n_rows * (double)c.plan.n_in * (double)c.plan.n_out;
+    const double rows = (double)(c.n_rows > READING_ROWS ? c.n_rows : READING_ROWS);
+    const double work = rows * (double)c.plan.n_in * (double)c.plan.n_out;
     const int n_threads =
         choose_blocks(&c, work, p->num_threads > 0 ? p->num_threads : sa_get_num_threads());
     c.pointer_bytes = ((size_t)c.block_rows * 2 * sizeof(char *) + 63) / 64 * 64;

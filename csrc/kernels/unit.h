@@ -19,7 +19,9 @@
  *   v_finite_or_zero(a)              a where finite, else 0
  *   v_transpose(rows)                LANES x LANES
  *   v_load_bytes(p)                  v_load from any address: a mask need not be aligned to its type
- *   v_load_f16 v_load_bf16           the same from 16-bit numbers; float units only
+ *   v_fetch(p)                       the same into a register, where compilers would rather read
+ *                                    memory for each of two uses
+ *   v_load_f16 v_load_bf16           v_load_bytes from 16-bit numbers; float units only
  *   v_store_f16                      float units only
  */
 #include <math.h>
@@ -82,6 +84,8 @@ typedef int32_t real_bits;
 #include "tiles/stats_overview.h"
 #include "tiles/entry.h"
 #include "tiles/stats_entry.h"
+#include "tiles/linear_work.h"
+#include "tiles/linear_rows.h"
 #include "tiles/linear.h"
 #include "tiles/probe.h"
 

@@ -27,10 +27,34 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 }
 
 /* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add. */
-enum { DOT_SUMS = 8 };
+enum { DOT_SUMS = 8, MAX_DOT_SUMS = 16 };
 
 /* A lane sums at most this many products before the lanes are added up; see gemm_simd.h. */
 enum { DOT_DEPTH = 16 * LANES };
+
+/* acc[i][j] += lane by lane, products of row i of q and row j of k over their n elements, whole
+ * vectors; rows of k are k_stride bytes apart. */
+static SA_INLINE void dot_lanes(const int rows, const int keys, const sa_dtype k_dtype, ptrdiff_t n,
+                                const real *restrict q, ptrdiff_t ldq, const char *restrict k,
+                                ptrdiff_t k_stride, vec *acc)
+{
+    for (ptrdiff_t c = 0; c < n; c += LANES) {
+        vec k_c[MAX_DOT_SUMS];
+        SA_UNROLL
+        for (int j = 0; j < keys; j++) {
+            const char *at = k + j * k_stride + c * dtype_size(k_dtype);
+            k_c[j] = rows > 1 && k_dtype == REAL_DTYPE ? v_fetch(at) : load_lanes(at, k_dtype);
+        }
+        SA_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec q_c = v_fetch(q + i * ldq + c);
+            SA_UNROLL
+            for (int j = 0; j < keys; j++) {
+                acc[i * keys + j] = v_fma(q_c, k_c[j], acc[i * keys + j]);
+            }
+        }
+    }
+}
 
 /* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. The bits of a sum are
  * the same in a block of any shape. */
@@ -38,31 +62,17 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
                                 ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
                                 real *restrict s, ptrdiff_t apart)
 {
+    const ptrdiff_t k_stride = ldk * (ptrdiff_t)sizeof(real);
     ptrdiff_t c = 0;
     do {
         vec acc[DOT_SUMS];
         real sum[DOT_SUMS] = {0};
-        const ptrdiff_t end = d < c + DOT_DEPTH ? d : c + DOT_DEPTH;
-        const bool is_first = c == 0;
+        const ptrdiff_t n = d - c < DOT_DEPTH ? d - c : DOT_DEPTH;
         SA_UNROLL
         for (int i = 0; i < DOT_SUMS; i++) {
             acc[i] = v_zero();
         }
-        for (; c < end; c += LANES) {
-            vec k_c[DOT_SUMS];
-            SA_UNROLL
-            for (int j = 0; j < keys; j++) {
-                k_c[j] = v_load(k + j * ldk + c);
-            }
-            SA_UNROLL
-            for (int i = 0; i < rows; i++) {
-                const vec q_c = v_load(q + i * ldq + c);
-                SA_UNROLL
-                for (int j = 0; j < keys; j++) {
-                    acc[i * keys + j] = v_fma(q_c, k_c[j], acc[i * keys + j]);
-                }
-            }
-        }
+        dot_lanes(rows, keys, REAL_DTYPE, n, q + c, ldq, (const char *)(k + c), k_stride, acc);
         SA_UNROLL
         for (int i = 0; i < rows * keys; i += 4) {
             v_reduce_add4(acc + i, sum + i);
@@ -72,9 +82,10 @@ static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, con
             SA_UNROLL
             for (int j = 0; j < keys; j++) {
                 real *s_ij = s + i * SCORE_LD + j * apart;
-                *s_ij = (is_first ? 0 : *s_ij) + sum[i * keys + j];
+                *s_ij = (c == 0 ? 0 : *s_ij) + sum[i * keys + j];
             }
         }
+        c += n;
     } while (c < d);
 }
 
@@ -139,26 +150,26 @@ enum {
     PART_STEPS = VALUE_PART / STREAMS
 };
 
-/* part (+)= p v for the keys at[0 .. keys) */
+/* part (+)= p v for the keys at[0 .. keys); rows of p are ldp apart, those of v v_stride bytes */
 static SA_INLINE void value_step(const int rows, const int keys, const bool is_first, ptrdiff_t n,
-                                 const real *p, const ptrdiff_t *at, const real *v, ptrdiff_t ldv,
-                                 real *restrict part)
+                                 const real *p, ptrdiff_t ldp, const ptrdiff_t *at, const char *v,
+                                 ptrdiff_t v_stride, const sa_dtype v_dtype, real *restrict part)
 {
     vec p_ij[2 * STREAMS];
-    const real *v_j[STREAMS];
+    const char *v_j[STREAMS];
     SA_UNROLL
     for (int j = 0; j < keys; j++) {
-        v_j[j] = v + at[j] * ldv;
+        v_j[j] = v + at[j] * v_stride;
         SA_UNROLL
         for (int i = 0; i < rows; i++) {
-            p_ij[i * keys + j] = v_set1(p[i * SCORE_LD + at[j]]);
+            p_ij[i * keys + j] = v_set1(p[i * ldp + at[j]]);
         }
     }
     for (ptrdiff_t c = 0; c < n; c += LANES) {
         vec v_c[STREAMS];
         SA_UNROLL
         for (int j = 0; j < keys; j++) {
-            v_c[j] = v_load(v_j[j] + c);
+            v_c[j] = load_lanes(v_j[j] + c * dtype_size(v_dtype), v_dtype);
         }
         SA_UNROLL
         for (int i = 0; i < rows; i++) {
@@ -173,40 +184,45 @@ static SA_INLINE void value_step(const int rows, const int keys, const bool is_f
     }
 }
 
-typedef void value_function(bool is_first, ptrdiff_t n, const real *p, const ptrdiff_t *at,
-                            const real *v, ptrdiff_t ldv, real *restrict part);
+typedef void value_function(bool is_first, ptrdiff_t n, const real *p, ptrdiff_t ldp,
+                            const ptrdiff_t *at, const char *v, ptrdiff_t v_stride,
+                            real *restrict part);
 
-#define VALUE_STEP(rows, keys)                                                           \
-    static void value_##rows##x##keys(bool is_first, ptrdiff_t n, const real *p,         \
-                                      const ptrdiff_t *at, const real *v, ptrdiff_t ldv, \
-                                      real *restrict part)                               \
-    {                                                                                    \
-        if (is_first) {                                                                  \
-            value_step(rows, keys, true, n, p, at, v, ldv, part);                        \
-        } else {                                                                         \
-            value_step(rows, keys, false, n, p, at, v, ldv, part);                       \
-        }                                                                                \
+#define VALUE_STEP(rows, keys, name, dtype)                                                       \
+    static void value_##name##_##rows##x##keys(bool is_first, ptrdiff_t n, const real *p,         \
+                                               ptrdiff_t ldp, const ptrdiff_t *at, const char *v, \
+                                               ptrdiff_t v_stride, real *restrict part)           \
+    {                                                                                             \
+        if (is_first) {                                                                           \
+            value_step(rows, keys, true, n, p, ldp, at, v, v_stride, dtype, part);                \
+        } else {                                                                                  \
+            value_step(rows, keys, false, n, p, ldp, at, v, v_stride, dtype, part);               \
+        }                                                                                         \
     }
 
-VALUE_STEP(1, 1)
-VALUE_STEP(1, 2)
-VALUE_STEP(1, 3)
-VALUE_STEP(1, 4)
-VALUE_STEP(2, 1)
-VALUE_STEP(2, 2)
-VALUE_STEP(2, 3)
-VALUE_STEP(2, 4)
+/* value_steps_NAME[rows - 1][keys - 1] for v of one type */
+#define VALUE_STEPS(name, dtype)                                                          \
+    VALUE_STEP(1, 1, name, dtype)                                                         \
+    VALUE_STEP(1, 2, name, dtype)                                                         \
+    VALUE_STEP(1, 3, name, dtype)                                                         \
+    VALUE_STEP(1, 4, name, dtype)                                                         \
+    VALUE_STEP(2, 1, name, dtype)                                                         \
+    VALUE_STEP(2, 2, name, dtype)                                                         \
+    VALUE_STEP(2, 3, name, dtype)                                                         \
+    VALUE_STEP(2, 4, name, dtype)                                                         \
+    static value_function *const value_steps_##name[2][STREAMS] = {                       \
+        {value_##name##_1x1, value_##name##_1x2, value_##name##_1x3, value_##name##_1x4}, \
+        {value_##name##_2x1, value_##name##_2x2, value_##name##_2x3, value_##name##_2x4}, \
+    };
 
-static value_function *const value_steps[2][STREAMS] = {
-    {value_1x1, value_1x2, value_1x3, value_1x4},
-    {value_2x1, value_2x2, value_2x3, value_2x4},
-};
+VALUE_STEPS(real, REAL_DTYPE)
 
 /* part = p v over the keys of [first, last) in a part that starts at key `begin` of its span;
  * returns whether there are any. */
 static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
                        ptrdiff_t n, const real *p, const real *v, ptrdiff_t ldv, real *part)
 {
+    const ptrdiff_t v_stride = ldv * (ptrdiff_t)sizeof(real);
     bool is_first = true;
     for (ptrdiff_t j = begin; j < begin + PART_STEPS; j++) {
         ptrdiff_t at[STREAMS];
@@ -217,8 +233,8 @@ static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff
             }
         }
         for (ptrdiff_t i = 0; keys && i < rows; i += 2) {
-            value_steps[i + 1 < rows][keys - 1](is_first, n, p + i * SCORE_LD, at, v, ldv,
-                                                part + i * n);
+            value_steps_real[i + 1 < rows][keys - 1](is_first, n, p + i * SCORE_LD, SCORE_LD, at,
+                                                     (const char *)v, v_stride, part + i * n);
         }
         is_first &= !keys;
     }

@@ -171,9 +171,16 @@ static SA_INLINE vec load_some(const char *p, ptrdiff_t stride, sa_dtype t, ptrd
     return v_load(some);
 }
 
-/* Columns [c, c + width) of up to LANES rows, the rest zero, transposed into dst [width][NR]. */
-static SA_INLINE void pack_block(real *restrict dst, const char *src, ptrdiff_t row_stride,
-                                 ptrdiff_t col_stride, sa_dtype t, ptrdiff_t rows, ptrdiff_t width)
+/* Where a panel's columns go, in elements: column c to c / LANES * block + c % LANES * lane, NR rows
+ * side by side; the next NR rows are a panel further. */
+typedef struct {
+    ptrdiff_t panel, block, lane;
+} panel_layout;
+
+/* Columns [c, c + width) of up to LANES rows, the rest zero, transposed into dst [width], ld apart. */
+static SA_INLINE void pack_block(real *restrict dst, ptrdiff_t ld, const char *src,
+                                 ptrdiff_t row_stride, ptrdiff_t col_stride, sa_dtype t,
+                                 ptrdiff_t rows, ptrdiff_t width)
 {
     vec x[LANES];
     for (ptrdiff_t i = 0; i < LANES; i++) {
@@ -181,15 +188,15 @@ static SA_INLINE void pack_block(real *restrict dst, const char *src, ptrdiff_t 
     }
     v_transpose(x);
     for (ptrdiff_t c = 0; c < width; c++) {
-        v_store(dst + c * NR, x[c]);
+        v_store(dst + c * ld, x[c]);
     }
 }
 
-static SA_INLINE void pack_panels_of(real *restrict dst, const sa_matrix *m, const sa_dtype t,
-                                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
+static SA_INLINE void pack_panels_of(real *restrict dst, const panel_layout to, const sa_matrix *m,
+                                     const sa_dtype t, ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
 {
     for (ptrdiff_t j = 0; j < round_up(n, NR); j += LANES) {
-        real *panel = dst + j / NR * NR * d + j % NR;
+        real *panel = dst + j / NR * to.panel + j % NR;
         const char *src = m->data + (first + j) * m->row_stride;
         const ptrdiff_t rows = n - j < LANES ? n - j : LANES;
         const ptrdiff_t left = n - j - 2 * LANES;
@@ -197,13 +204,13 @@ static SA_INLINE void pack_panels_of(real *restrict dst, const sa_matrix *m, con
         prefetch_rows(m, first + j + 2 * LANES, left < LANES ? left : LANES, d);
         if (rows == LANES && is_contiguous(m->col_stride, t)) {
             for (; c + LANES <= d; c += LANES) {
-                pack_block(panel + c * NR, src + c * dtype_size(t), m->row_stride, dtype_size(t), t,
-                           LANES, LANES);
+                pack_block(panel + c / LANES * to.block, to.lane, src + c * dtype_size(t),
+                           m->row_stride, dtype_size(t), t, LANES, LANES);
             }
         }
         for (; c < d; c += LANES) {
-            pack_block(panel + c * NR, src + c * m->col_stride, m->row_stride, m->col_stride, t,
-                       rows, d - c < LANES ? d - c : LANES);
+            pack_block(panel + c / LANES * to.block, to.lane, src + c * m->col_stride,
+                       m->row_stride, m->col_stride, t, rows, d - c < LANES ? d - c : LANES);
         }
     }
 }
@@ -212,10 +219,11 @@ static SA_INLINE void pack_panels_of(real *restrict dst, const sa_matrix *m, con
 static SA_NOINLINE void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first,
                                     ptrdiff_t n, ptrdiff_t d)
 {
+    const panel_layout to = {.panel = NR * d, .block = LANES * NR, .lane = NR};
     if (m->dtype == REAL_DTYPE) {
-        pack_panels_of(dst, m, REAL_DTYPE, first, n, d);
+        pack_panels_of(dst, to, m, REAL_DTYPE, first, n, d);
     } else {
-        pack_panels_of(dst, m, m->dtype, first, n, d);
+        pack_panels_of(dst, to, m, m->dtype, first, n, d);
     }
 }
 
