@@ -41,7 +41,7 @@ static sa_score_term term_at(const sa_access *a, const sa_sizes *z, ptrdiff_t b,
 /* The position of query 0; far beyond any key it makes no difference where. */
 static int64_t offset_of(const sa_heads *c, ptrdiff_t b, ptrdiff_t n_keys)
 {
-    const int64_t far = (int64_t)1 << 61;
+    const int64_t far = (int64_t)1 << 62;
     if (c->causal == SA_CAUSAL_LOWER_RIGHT) {
         return (int64_t)n_keys - (int64_t)c->sizes->n_q;
     }

@@ -15,6 +15,13 @@ static SA_INLINE ptrdiff_t clamp(int64_t x, ptrdiff_t least, ptrdiff_t most)
     return x < least ? least : x > most ? most : (ptrdiff_t)x;
 }
 
+/* a + b, or the nearest number of 64 bits: a side of the window may be as wide as those reach. */
+static SA_INLINE int64_t add_saturated(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return !__builtin_add_overflow(a, b, &sum) ? sum : b < 0 ? INT64_MIN : INT64_MAX;
+}
+
 static SA_INLINE ptrdiff_t query_of(const block_work *w, ptrdiff_t r)
 {
     return (w->row_begin + r) / w->plan->group;
@@ -48,10 +55,10 @@ static void find_visible_rows(block_work *w)
             last = clamp(position + 1, 0, last);
         }
         if (p->has_window && p->window_right != SA_WINDOW_OPEN) {
-            last = clamp(position + p->window_right + 1, 0, last);
+            last = clamp(add_saturated(position + 1, p->window_right), 0, last);
         }
         if (p->has_window && p->window_left != SA_WINDOW_OPEN) {
-            first = clamp(position - p->window_left, 0, last);
+            first = clamp(add_saturated(position, -p->window_left), 0, last);
         }
         w->first[r] = first;
         w->last[r] = last;

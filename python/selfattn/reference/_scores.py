@@ -63,7 +63,8 @@ def kv_head(problem: Problem, at: tuple[int, ...]) -> tuple[int, ...]:
 def _distance(problem: Problem, at: tuple[int, ...]) -> Array:
     """[n_q, n_k] j - p: how far key j lies ahead of the query's position p."""
     n_q, n_k = problem.weights_shape[-2:]
-    offset = 0 if problem.query_offset is None else problem.query_offset[at[:-1]]
-    positions = np.arange(n_q) + offset
+    offset = 0 if problem.query_offset is None else int(problem.query_offset[at[:-1]])
+    far = 2**62  # beyond any key, and its distance from one still fits into 64 bits
+    positions = np.arange(n_q) + max(-far, min(far, offset))
     distance: Array = np.arange(n_k) - positions[:, np.newaxis]
     return distance
