@@ -208,6 +208,33 @@ def test_what_is_not_asked_for_may_have_any_size():
             selfattn.attention(*arrays, np.ones((9, 9), bool), **options)
 
 
+def test_repeated_axes_may_be_of_any_length():
+    """What is stored once is looked at once, and an empty result takes no time."""
+
+    def view(*shape):
+        return np.broadcast_to(F(0), shape)
+
+    batch, heads = view(2**40, 1, 0, 6), view(1, 2**40, 0, 6)
+    for options in ({"key_lengths": 0}, {"key_lengths": np.broadcast_to(0, 2**40)}):
+        assert selfattn.attention(batch, batch, batch, **options).shape == batch.shape
+    for name in ("sinks", "alibi_slopes"):
+        numbers = {name: view(2**40)}
+        assert selfattn.attention(heads, heads, heads, **numbers).shape == heads.shape
+        with pytest.raises(ValueError, match=f"{name} has nan for head 0"):
+            selfattn.attention(heads, heads, heads, **{name: np.broadcast_to(np.nan, 2**40)})
+    with pytest.raises(ValueError, match="key_lengths has 1: expected 0 to 0"):
+        selfattn.attention(batch, batch, batch, key_lengths=np.broadcast_to(1, 2**40))
+    rows, none = view(2**40, 1, 5, 6), view(1, 1, 7, 0)
+    assert selfattn.attention(rows, view(1, 1, 7, 6), none).shape == (2**40, 1, 5, 0)
+    no_keys = [view(1, 1, 0, 6), view(1, 1, 0, 0)]
+    for kind in (True, "mean"):
+        _, weights = selfattn.attention(rows, *no_keys, return_weights=kind)
+        assert weights.size == 0
+    few = view(3, 1, 5, 6)
+    assert (selfattn.attention(few, *no_keys, return_lse=True)[1] == -np.inf).all()
+    assert selfattn.attention(few, view(1, 1, 7, 6), none, return_weights=True)[1].all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("begin", [0, 900, 1990])
 def test_received_from_a_few_of_many_rows(unit, rng, begin, dtype):
@@ -240,6 +267,25 @@ def test_offsets_beyond_all_keys(unit, rng):
     for options in ({"causal": True, "query_offset": -far}, {"window": 3, "query_offset": far},
                     {"window": 3, "query_offset": -far - 1}):  # fmt: skip
         assert not selfattn.attention(x, x, x, **options).any()
+
+
+def test_windows_wider_than_all_keys(unit, rng):
+    """A side of any width is an open one, wherever the queries stand."""
+    x = tensor(rng, (2, 5, 4))
+    plain, causal = selfattn.attention(x, x, x), selfattn.attention(x, x, x, causal=True)
+    for wide in (2**62, 2**63 - 2, 2**63 - 1, 2**63, 2**70):
+        assert same_bits(selfattn.attention(x, x, x, window=wide), plain)
+        assert same_bits(selfattn.attention(x, x, x, window=(wide, 0)), causal)
+        for offset in (-9, 9, 2**61 - 1, 1 - 2**61):
+            options = {"window": wide, "query_offset": offset}
+            assert same_bits(selfattn.attention(x, x, x, **options), plain)
+    for offset in (2**62, -(2**62)):
+        assert not selfattn.attention(x, x, x, window=2**61, query_offset=offset).any()
+    for module in (selfattn, selfattn.reference):  # the window begins at key 2
+        out = module.attention(x, x, x, window=2**62 - 2, query_offset=2**62)
+        begun = module.attention(x, x, x, window=0, query_offset=2)
+        assert same_bits(out[:, 2], begun[:, 2])
+        assert not out[:, 3:].any()
 
 
 def test_mean_of_the_one_head_of_two_dimensions(unit, rng):

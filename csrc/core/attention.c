@@ -169,11 +169,18 @@ static sa_status forward(call *c, const sa_problem *p, const sa_control *control
                                     : run_job(c, run_block, n_blocks, bytes, control, error);
 }
 
+/* Whether no result that is wanted has an element: of such a call the batch may be of any length. */
+static bool is_empty(const sa_problem *p, const sa_sizes *z)
+{
+    const bool writes_rows = z->d_v > 0 || p->lse || (p->weights != SA_WEIGHTS_NONE && z->n_k > 0);
+    return z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0 || !writes_rows;
+}
+
 size_t sa_scratch_bytes(const sa_problem *p, const sa_sizes *z, int *n_threads)
 {
     call c = {.sizes = z};
     *n_threads = 1;
-    if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
+    if (is_empty(p, z)) {
         return 0;
     }
     c.kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
@@ -198,7 +205,7 @@ sa_status sa_forward(const sa_problem *p, const sa_sizes *z, const sa_outputs *o
     call c;
     error->status = SA_OK;
     error->text[0] = 0;
-    if (z->n_batch == 0 || z->n_heads == 0 || z->n_q == 0) {
+    if (is_empty(p, z)) {
         return SA_OK;
     }
     sa_guard guard;

@@ -202,6 +202,7 @@ static sa_status check_batch_integers(const sa_tensor *t, const char *name, cons
     return SA_OK;
 }
 
+/* Each number that is stored counts once: an axis that only repeats them may be of any length. */
 static sa_status check_key_lengths(const sa_problem *p, const sa_sizes *z, sa_error *error)
 {
     if (!p->key_lengths) {
@@ -209,9 +210,15 @@ static sa_status check_key_lengths(const sa_problem *p, const sa_sizes *z, sa_er
     }
     SA_TRY(check_batch_integers(p->key_lengths, "key_lengths", z, error));
     sa_access access;
+    sa_sizes stored = *z;
     sa_view(p->key_lengths, z, 0, &access);
-    for (ptrdiff_t b = 0; b < z->n_batch; b++) {
-        const int64_t length = sa_read_i64(&access, z, b);
+    stored.n_batch = z->n_batch > 0;
+    for (int i = 0; i < z->n_batch_dims; i++) {
+        stored.batch_shape[i] = access.batch_strides[i] == 0 ? 1 : z->batch_shape[i];
+        stored.n_batch *= stored.batch_shape[i];
+    }
+    for (ptrdiff_t b = 0; b < stored.n_batch; b++) {
+        const int64_t length = sa_read_i64(&access, &stored, b);
         if (length < 0 || length > z->n_k) {
             return sa_fail(error, SA_VALUE_ERROR,
                            "key_lengths has %lld: expected 0 to %td, the number of keys",
@@ -268,7 +275,8 @@ static sa_status check_per_head(const sa_tensor *t, const char *name, const sa_s
                        "%s has shape %s: expected (%td,), one number per query head", name,
                        sa_format_shape(text, t->shape, t->n_dims), z->n_heads);
     }
-    for (ptrdiff_t h = 0; h < z->n_heads; h++) {
+    const ptrdiff_t n_stored = t->strides[0] != 0 ? z->n_heads : z->n_heads > 0;
+    for (ptrdiff_t h = 0; h < n_stored; h++) {
         double x;
         memcpy(&x, (const char *)t->data + h * t->strides[0], sizeof x);
         if (!isfinite(x) && !(may_be_absent && x == -(double)INFINITY)) {
