@@ -159,6 +159,18 @@ class TestPyTorchsFunction:
             function(query, key, value, **({"enable_gqa": True} | bad))
 
 
+@pytest.mark.parametrize(("mask", "kind", "text"), [
+    (np.ones((5, 7), int), TypeError, "attn_mask is int64: use attn_mask.astype(bool) (True"),
+    (np.ones((2, 7), bool), ValueError, "pass attn_mask[:, None, None, :]"),
+])  # fmt: skip
+def test_pytorchs_function_calls_its_mask_by_its_name(rng, mask, kind, text):
+    query, key, value = qkv(rng, 5, 7, 4, heads=3, batch=(2,))
+    with pytest.raises(kind, match=re.escape(text)):
+        selfattn.scaled_dot_product_attention(query, key, value, mask)
+    with pytest.raises(ValueError, match=r"^value has 5 rows"):
+        selfattn.scaled_dot_product_attention(query, key, query, mask)
+
+
 def test_units():
     known = ("avx512", "avx2", "scalar")
     units = selfattn.units()

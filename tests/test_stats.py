@@ -290,6 +290,7 @@ else:
 X = np.ones((2, 5, 4), np.float32)
 WRONG = {
     "stats-text": ({"stats": "entropy"}, TypeError, "sequence of names"),
+    "stats-none": ({"stats": None}, TypeError, "stats must be a sequence of names, not NoneType"),
     "stats-name": ({"stats": ("entropie",)}, ValueError, "stats has entropie: expected some of"),
     "top_k-kind": ({"top_k": 1.5}, TypeError, "top_k must be an int"),
     "top_k-bool": ({"top_k": True}, TypeError, "top_k must be an int"),

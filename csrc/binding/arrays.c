@@ -245,7 +245,8 @@ int sa_take_integers(PyObject *object, const char *name, sa_input *input)
     PyArray_Descr *descr = PyArray_DESCR(input->array);
     const int type_num = descr->type_num;
     if (!PyTypeNum_ISINTEGER(type_num)) {
-        PyErr_Format(PyExc_TypeError, "%s is %S: expected integers", name, descr);
+        PyErr_Format(PyExc_TypeError, "%s is %S: expected integers, convert with astype", name,
+                     descr);
         return -1;
     }
     const bool may_wrap = PyTypeNum_ISUNSIGNED(type_num) && PyDataType_ELSIZE(descr) == 8;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,14 @@ def scaled_dot_product_attention(
         )
     if not enable_gqa:
         query, key, value = _broadcast_heads(query, key, value)
-    return attention(
-        query, key, value, attn_mask, causal="upper_left" if is_causal else False, scale=scale
-    )
+    try:
+        return attention(
+            query, key, value, attn_mask, causal="upper_left" if is_causal else False, scale=scale
+        )
+    except (TypeError, ValueError) as error:
+        if str(error).startswith("mask "):  # the argument has another name here
+            error.args = (re.sub(r"^mask|\bmask(?=[.[])", "attn_mask", str(error)),)
+        raise
 
 
 def _broadcast_heads(

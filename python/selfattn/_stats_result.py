@@ -131,7 +131,11 @@ def check_names(stats: Any) -> frozenset[str]:
     """The argument `stats` as a set."""
     if isinstance(stats, str):
         raise TypeError(f'stats is "{stats}": expected a sequence of names, ("{stats}",)')
-    names = frozenset(stats)
+    try:
+        names = frozenset(stats)
+    except TypeError:
+        kind = type(stats).__name__
+        raise TypeError(f"stats must be a sequence of names, not {kind}; () is none") from None
     unknown = sorted(str(name) for name in names - set(NAMES))
     if unknown:
         raise ValueError(f"stats has {', '.join(unknown)}: expected some of {', '.join(NAMES)}")

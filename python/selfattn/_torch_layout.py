@@ -103,7 +103,7 @@ def _open(source: Any, num_heads: int | None) -> tuple[Mapping[str, Any], int]:
     weights = [name for name in _SEPARATE if name in named]
     if len(weights) != (0 if "in_proj_weight" in named else 3):
         raise ValueError(
-            f"found {', '.join(sorted(named))}: expected in_proj_weight, or all of "
+            f"found {', '.join(sorted(named)) or 'nothing'}: expected in_proj_weight, or all of "
             f"{', '.join(_SEPARATE)}"
         )
     if ("in_proj_bias" in named) != ("out_proj.bias" in named):

@@ -221,7 +221,7 @@ def _integers(name: str, value: Any, batch_shape: tuple[int, ...]) -> Array | No
     if too_big_for_uint64 or (x.dtype == np.uint64 and (x >> 63).any()):
         raise ValueError(f"{name} does not fit into 64 bits")
     if x.dtype.kind not in "iu":
-        raise TypeError(f"{name} is {x.dtype}: expected integers")
+        raise TypeError(f"{name} is {x.dtype}: expected integers, convert with astype")
     try:
         return np.broadcast_to(x.astype(np.int64), batch_shape)
     except ValueError:
