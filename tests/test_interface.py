@@ -168,7 +168,7 @@ def test_pytorchs_function_calls_its_mask_by_its_name(rng, mask, kind, text):
     with pytest.raises(kind, match=re.escape(text)):
         selfattn.scaled_dot_product_attention(query, key, value, mask)
     with pytest.raises(ValueError, match=r"^value has 5 rows"):
-        selfattn.scaled_dot_product_attention(query, key, query, mask)
+        selfattn.scaled_dot_product_attention(query, key, query)
 
 
 def test_units():
