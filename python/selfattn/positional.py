@@ -54,7 +54,7 @@ def sinusoidal(n: int, d: int) -> NDArray[np.float64]:
     """
     n, d = as_integer("n", n, 0), as_integer("d", d, 0)
     angles = np.arange(n)[:, np.newaxis] / 10000.0 ** (np.arange(0, d, 2) / max(d, 1))
-    out = np.empty((n, d))
+    out = np.empty((n, d), np.float64)
     out[:, 0::2] = np.sin(angles)
     out[:, 1::2] = np.cos(angles[:, : d // 2])
     return out

@@ -1,7 +1,7 @@
 """The calls that checks of failing memory, leaks and references make: one line a call.
 
-A new public function gets lines here or in layer_calls.py, and every check in this folder then
-covers it: `CALLS` end well, `ERRORS` raise.
+A new public function gets lines here, in layer_calls.py or in plain_calls.py, and every check in
+this folder then covers it: `CALLS` end well, `ERRORS` raise.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from layer_calls import LAYER_CALLS, LAYER_ERRORS, LAYER_WATCHED
+from plain_calls import PLAIN_CALLS, PLAIN_ERRORS, PLAIN_WATCHED
 
 import selfattn
 from selfattn import _selfattn
@@ -87,6 +88,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "set_num_threads": lambda: selfattn.set_num_threads(2),
     "config": _selfattn._config,
     **LAYER_CALLS,
+    **PLAIN_CALLS,
 }  # fmt: skip
 
 _MASKED = np.ma.masked_array(Q, Q > 1)
@@ -116,8 +118,9 @@ ERRORS: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
         np.broadcast_to(np.float32(0), (4, 2**40, 16)), K[0], V[0], return_weights=True)),
     "set_num_threads": (ValueError, lambda: selfattn.set_num_threads(0)),
     "threads": (TypeError, lambda: selfattn.threads("two").__enter__()),
-    "estimate": (TypeError, lambda: selfattn.estimate("shape")),
+    "estimate, shape": (TypeError, lambda: selfattn.estimate("shape")),
     **LAYER_ERRORS,
+    **PLAIN_ERRORS,
 }  # fmt: skip
 
 # What the checks watch the reference counts of.
@@ -125,13 +128,13 @@ WATCHED = {
     "Q": Q, "K": K, "V": V, "MASK": MASK, "BIAS": BIAS, "OUT": OUT, "WEIGHTS": WEIGHTS,
     "LONG": LONG[0], "HALF": HALF[0], "BRAIN": BRAIN[0], "SWAPPED": SWAPPED[0],
     "WHOLE": WHOLE[0], "SUBCLASS": SUBCLASS[0], "float32": Q.dtype,
-    "float64": BIAS.dtype, "float16": HALF[0].dtype, **LAYER_WATCHED,
+    "float64": BIAS.dtype, "float16": HALF[0].dtype, **LAYER_WATCHED, **PLAIN_WATCHED,
 }  # fmt: skip
 
 
 def as_bytes(result: Any) -> Any:
     """Something to compare: the bytes of all arrays of a result."""
-    if isinstance(result, tuple):
+    if isinstance(result, tuple | list):
         return tuple(as_bytes(x) for x in result)
     if isinstance(result, dict):
         return tuple(as_bytes(x) for x in result.values() if not callable(x))

@@ -44,8 +44,8 @@ def layer_norm(
     array([-1.,  1.])
     """
     x = np.asarray(x, np.float64)
-    w = np.ones(x.shape[-1]) if weight is None else np.asarray(weight, np.float64)
-    b = np.zeros(x.shape[-1]) if bias is None else np.asarray(bias, np.float64)
+    w = np.ones(x.shape[-1], np.float64) if weight is None else np.asarray(weight, np.float64)
+    b = np.zeros(x.shape[-1], np.float64) if bias is None else np.asarray(bias, np.float64)
     out = np.empty_like(x)
     for at in np.ndindex(*x.shape[:-1]):
         d = len(x[at])

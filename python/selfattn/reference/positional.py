@@ -32,7 +32,7 @@ def sinusoidal(n: int, d: int) -> NDArray[np.float64]:
     array([[0.    , 1.    ],
            [0.8415, 0.5403]])
     """
-    out = np.empty((n, d))
+    out = np.empty((n, d), np.float64)
     for p, c in np.ndindex(n, d):
         angle = p / 10000 ** (2 * (c // 2) / d)
         out[p, c] = math.cos(angle) if c % 2 else math.sin(angle)

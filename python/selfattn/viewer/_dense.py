@@ -42,7 +42,7 @@ def encode_dense(weights: Array, where: str, query_offset: int | None, exact: bo
     n_q, n_k = weights.shape
     rows = _empty_rows(n_q, n_k, query_offset is not None, exact)
     cells = np.zeros((n_q, n_k), np.float32 if exact else np.uint8)
-    received = np.zeros(n_k)
+    received = np.zeros(n_k, np.float64)
     strips = []
     step = max(1, _CELLS_AT_ONCE // n_k)
     for begin in range(0, n_q, step):

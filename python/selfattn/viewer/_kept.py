@@ -56,7 +56,7 @@ def _kept_cells(stats: dict[str, Array], n_q: int) -> tuple[Array, Array]:
         return stats["top_indices"], stats["top_weights"]
     if "argmax" in stats and "max" in stats:
         return stats["argmax"][:, None], stats["max"][:, None]
-    return np.zeros((n_q, 0), np.int64), np.zeros((n_q, 0))
+    return np.zeros((n_q, 0), np.int64), np.zeros((n_q, 0), np.float64)
 
 
 def _overview(
@@ -70,7 +70,7 @@ def _overview(
     if given:
         part = np.s_[:rows, :columns]
         return Overview(stats["overview_max"][part], stats["overview_mean"][part]), span, "stream"
-    largest = np.zeros((rows, columns))
+    largest = np.zeros((rows, columns), np.float64)
     row, slot = np.nonzero(indices >= 0)
     np.maximum.at(largest, (row // span[0], indices[row, slot] // span[1]), weights[row, slot])
     return Overview(largest, largest), span, "top"
