@@ -90,6 +90,72 @@ def test_no_warnings(unit, rng, dtype):
         selfattn.attention(query.astype(np.float64), key, value, bias=np.full((30, 40), -np.inf))
 
 
+class Register:
+    """x86's MXCSR, which glibc's fenv_t holds as its last word."""
+
+    def read(self):
+        environment = (ctypes.c_uint32 * 8)()
+        LIBM.fegetenv(environment)
+        return environment[7]
+
+    def write(self, word):
+        environment = (ctypes.c_uint32 * 8)()
+        LIBM.fegetenv(environment)
+        environment[7] = word
+        LIBM.fesetenv(environment)
+
+
+@pytest.fixture
+def register():
+    if not X86 or platform.libc_ver()[0] != "glibc":
+        pytest.skip("no MXCSR, or not where it is looked for")
+    mxcsr = Register()
+    before = mxcsr.read()
+    yield mxcsr
+    mxcsr.write(before)
+
+
+# The usual one; subnormals flushed; downward, inexact raised; upward, all flags raised; invalid
+# operations, divisions by zero and overflows trap.
+WORDS = [0x1F80, 0x9FC0, 0x3FA0, 0x5FBF, 0x1900]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=hex)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_register_bit_for_bit(unit, rng, no_collection, register, word, threads):
+    """All of MXCSR is after a call what it was, errors included, and has no influence on it."""
+    arrays = qkv(rng, 300, 300, 16, heads=3)
+    for x in arrays:
+        x[:, 0], x[:, 1, 0], x[:, 2], x[:, 3, 1] = np.inf, np.nan, 1e30, 1e-40
+    usual = register.read()
+    options = {"return_weights": True, "return_lse": True, "num_threads": threads}
+    expected = selfattn.attention(*arrays, **options)
+    register.write(word)
+    got = selfattn.attention(*arrays, **options)
+    after = register.read()
+    try:
+        selfattn.attention(*arrays, num_threads=0)
+    except ValueError:
+        after_error = register.read()
+    register.write(usual)
+    assert (hex(after), hex(after_error)) == (hex(word), hex(word))
+    assert all(map(same_bits, got, expected))
+
+
+@pytest.mark.parametrize("word", WORDS[:4], ids=hex)
+def test_register_in_a_callback(rng, register, word):
+    """What the caller's functions compute during a call is computed their way: only flags may
+    differ, which Python's own arithmetic raises."""
+    x, control = rng.standard_normal((2, 3000, 64), dtype=np.float32), ~0x3F
+    found = []
+    register.write(word)
+    selfattn.attention_stats(x, x, x, progress=lambda _: found.append(register.read()))
+    found.append(register.read())
+    register.write(0x1F80)
+    assert {hex(w & control) for w in found} == {hex(word & control)}
+    assert len(found) > 2
+
+
 FLUSHED = """
 import ctypes, sys
 import numpy as np
