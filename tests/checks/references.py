@@ -78,13 +78,13 @@ def moves(function: Callable[[], Any], measure: Measure) -> list[str]:
 
 
 def count_moves(functions: dict[str, Callable[[], Any]], measure: Measure) -> int:
-    """Prints and returns how many kinds of call moved a count in each of up to six rounds: what
-    grows now and then (a cache, a free list) is no leak."""
+    """Prints and returns how many kinds of call moved a count in each of up to eleven rounds:
+    what grows now and then (a cache) or ever less (a free list) is no leak."""
     failed = 0
     for name, function in functions.items():
         repeat(function, 20)
         found = moves(function, measure)
-        for _ in range(5):
+        for _ in range(10):
             found = found and moves(function, measure)
         if found:
             print(f"{name}: {', '.join(found)} after {N_CALLS} calls")
