@@ -1,10 +1,12 @@
-"""C programs of tests/native that need a few files of the core only."""
+"""C programs of tests/native that need a few files of the core only; how long to wait for one."""
 
 import os
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# Limits of time are multiplied by it: more than 1 for builds that are slow on purpose.
+PATIENCE = int(os.environ.get("SELFATTN_TEST_PATIENCE") or 1)
 
 
 def compile_program(folder, name, *core):

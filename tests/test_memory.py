@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from programs import PATIENCE
+
 TOKENS = 60_000
 ROWS = 3000  # x 60,000 keys: 720 MB of float32 scores, 180 MB of a bool mask
 ALLOWED = 32 * 2**20
@@ -79,7 +81,7 @@ print(json.dumps(["mean", (after - before) * (1 if sys.platform == "darwin" else
 def growth(script):
     """{case: bytes by which the process grew beyond all it ever had}"""
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240 * PATIENCE
     )
     assert run.returncode == 0, run.stderr
     return dict(json.loads(line) for line in run.stdout.splitlines())

@@ -8,8 +8,11 @@ import time
 import pytest
 
 import selfattn
+from programs import PATIENCE
 
-SETUP = """
+SETUP = (
+    f"PATIENCE = {PATIENCE}"
+    + """
 import multiprocessing, os, signal, sys, threading, time
 import numpy as np
 import selfattn
@@ -24,7 +27,7 @@ def in_child(function):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(20 * PATIENCE)
         with os.fdopen(write, "wb") as pipe:
             pipe.write(function())
         os._exit(0)
@@ -34,12 +37,13 @@ def in_child(function):
     assert os.waitpid(child, 0)[1] == 0, "the child hung or died"
     return answer
 """
+)
 
 
 def run(code, *args, timeout=120, **environment):
     env = {k: v for k, v in os.environ.items() if k != "SELFATTN_MAX_ISA"} | environment
     done = subprocess.run([sys.executable, "-W", "error", "-c", SETUP + code, *args], env=env,
-                          capture_output=True, text=True, timeout=timeout)  # fmt: skip
+                          capture_output=True, text=True, timeout=timeout * PATIENCE)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -86,7 +90,7 @@ worker.start()
 for _ in range(20):
     assert in_child(compute) == expected
 stop.set()
-worker.join(20)
+worker.join(20 * PATIENCE)
 assert results and all(results) and not worker.is_alive()
 """)
 
@@ -107,16 +111,17 @@ def one(seed):
 if __name__ == "__main__":
     expected = [one(seed) for seed in range(6)]
     with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
-        assert pool.map_async(one, range(6)).get(40) == expected
+        assert pool.map_async(one, range(6)).get(40 * int(sys.argv[2])) == expected
 """)
-    subprocess.run([sys.executable, script, method], check=True, timeout=90)
+    subprocess.run([sys.executable, script, method, str(PATIENCE)], check=True,
+                   timeout=90 * PATIENCE)  # fmt: skip
 
 
 def test_exit_with_the_pool_alive():
     run("compute()")
     run("compute(); os._exit(0)")
     failed = subprocess.run([sys.executable, "-c", SETUP + "compute(); raise SystemExit(3)"],
-                            timeout=60)  # fmt: skip
+                            timeout=60 * PATIENCE)  # fmt: skip
     assert failed.returncode == 3
 
 
@@ -314,7 +319,7 @@ children = []
 def handler(*_):
     children.append(os.fork())
     if children[-1] == 0:
-        signal.alarm(60)
+        signal.alarm(60 * PATIENCE)
 got = after_a_while(handler)
 if children[-1] == 0:
     os._exit(0 if got == expected and compute() == small else 1)
@@ -330,7 +335,7 @@ UNITS = "import selfattn; print(*selfattn.units())"
 
 def units(**environment):
     run = subprocess.run([sys.executable, "-c", UNITS], env=os.environ | environment,
-                         capture_output=True, text=True, timeout=60)  # fmt: skip
+                         capture_output=True, text=True, timeout=60 * PATIENCE)  # fmt: skip
     return run
 
 
@@ -365,6 +370,6 @@ print(threading.active_count(), signal.getsignal(signal.SIGINT) is before)
 """
     begin = time.monotonic()
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
+                          text=True, timeout=60 * PATIENCE)  # fmt: skip
     assert (done.stdout, done.stderr) == ("1 True\n", "")
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 20 * PATIENCE

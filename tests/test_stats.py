@@ -14,6 +14,7 @@ import oracle
 import selfattn
 from arrays import DTYPES, qkv, same_bits
 from problems import problems
+from programs import PATIENCE
 from selfattn import reference
 
 TOP = 5
@@ -237,7 +238,7 @@ after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert after - before < 100 * 1024, (before, after)
 assert abs(found.received.sum() - 32768) < 1
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300 * PATIENCE)
 
 
 def test_progress(rng):
@@ -284,7 +285,7 @@ except KeyboardInterrupt:
 else:
     raise SystemExit("not interrupted")
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300 * PATIENCE)
 
 
 X = np.ones((2, 5, 4), np.float32)
