@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 
 import selfattn
 from problems import problems
-from selfattn import reference
+from selfattn import _estimate, reference
 
 RATES = {"peak": 1e11, "bandwidth": 1e10, "num_threads": 1}
 
@@ -94,6 +95,14 @@ def test_measured_rates():
     first = selfattn.estimate((1, 8, 256, 64), num_threads=1)
     assert 0 < first.seconds < 10
     assert selfattn.estimate((1, 8, 256, 64), num_threads=1).seconds == first.seconds
+
+
+def test_rates_measured_by_threads_at_once(monkeypatch):
+    """All see what the first to end has measured."""
+    monkeypatch.setattr(_estimate, "_rates", {})
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda _: selfattn.estimate((1, 8, 256, 64), num_threads=1), range(4))
+    assert len({one.seconds for one in found}) == 1
 
 
 def test_types_and_sizes():

@@ -211,7 +211,7 @@ def test_ctrl_c_ends_a_long_call(name, case, threads):
     """Promised within 0.3 s; 0.9 s here for busy machines. The next call is right."""
     delays = [float(line) for line in run(INTERRUPT, name, threads, case).splitlines()]
     assert len(delays) == 2
-    assert max(delays) < 0.9
+    assert max(delays) < 0.9 * PATIENCE
 
 
 def test_a_signal_handler_that_does_not_raise():
@@ -255,7 +255,7 @@ for i in range(100):
     timer.join()
     assert compute() == before
 stop.set()
-assert len(delays) == 100 and max(delays) < 0.9, (len(delays), max(delays))
+assert len(delays) == 100 and max(delays) < 0.9 * PATIENCE, (len(delays), max(delays))
 """)
 
 

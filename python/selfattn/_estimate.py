@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ _SHARE_OF_PEAK = 0.7  # of the multiply-add peak, as long rows reach on AVX2 wit
 _CALL_SECONDS = 1e-6
 _PROBE_SECONDS, _PROBE_TRIES = 0.005, 3
 _READ_BYTES = 64 << 20
+_rates: dict[tuple[Any, ...], float] = {}
 
 
 @dataclass(frozen=True)
@@ -251,13 +251,18 @@ def _predict(
     peak: float | None,
     bandwidth: float | None,
 ) -> float:
-    peak = _measured_peak(_config()["unit_in_use"], compute.name) if peak is None else peak
-    bandwidth = _measured_bandwidth() if bandwidth is None else bandwidth
+    peak = _once(_measured_peak, _config()["unit_in_use"], compute.name) if peak is None else peak
+    bandwidth = _once(_measured_bandwidth) if bandwidth is None else bandwidth
     busy = max(flops / (_SHARE_OF_PEAK * peak), read / bandwidth) / threads
     return _CALL_SECONDS + busy + written / bandwidth
 
 
-@functools.cache
+def _once(measure: Callable[..., float], *what: str) -> float:
+    """What the first measurement to end gave; threads may begin one at the same time."""
+    rate = _rates.get((measure, *what))
+    return _rates.setdefault((measure, *what), measure(*what)) if rate is None else rate
+
+
 def _measured_peak(unit: str, dtype: str) -> float:
     """FLOP/s of multiply-adds in registers, the best of some tries."""
     element, repeats, best = np.dtype(dtype), 1000, 0.0
@@ -274,7 +279,6 @@ def _measured_peak(unit: str, dtype: str) -> float:
     return best
 
 
-@functools.cache
 def _measured_bandwidth() -> float:
     """Bytes per second of reading an array beyond the caches, the best of some tries."""
     numbers = np.ones(_READ_BYTES // 8)
