@@ -288,6 +288,60 @@ def test_windows_wider_than_all_keys(unit, rng):
         assert not out[:, 3:].any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_terms_of_any_size(unit, rng, dtype, sign):
+    """A number added to all logits changes no weight, up to 2^31 (2^60) with all their digits and
+    beyond as far as the type can tell them apart."""
+    x = tensor(rng, (1, 40, 8), dtype)
+    u = np.finfo(dtype).eps / 2
+    _, plain, lse = selfattn.attention(x, x, x, return_weights=True, return_lse=True)
+    exact = 1e9 if dtype == np.float32 else 1e14
+    for size in (1e3, 1e7, 1e9, 3e9, 1e10, 1e11, 1e12, 1e14, 1e17, 1e20, 1e30, 1e38):
+        for name in ("bias", "mask"):
+            term = np.full((40, 40), sign * size, dtype)
+            out, p, far = selfattn.attention(
+                x, x, x, **{name: term}, return_weights=True, return_lse=True
+            )
+            assert np.abs(p.sum(axis=-1, dtype=float) - 1).max() < 20 * u
+            assert (np.abs(out) <= np.abs(x).max()).all()
+            if size <= exact:
+                assert np.abs(p - plain).max() < 50 * u
+            assert np.abs(far - (term[0, 0] + lse)).max() <= 4 * u * size
+        stats = selfattn.attention_stats(x, x, bias=term, stats=("entropy",))
+        expected = -(p * np.log(p, where=p > 0, out=np.zeros_like(p))).sum(axis=-1)
+        assert np.abs(stats.entropy - expected).max() < 100 * u
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_alibi_ties_at_any_slope(unit, rng, dtype):
+    """Two keys at the same distance share a row, however much the distance counts."""
+    x = tensor(rng, (1, 41, 8), dtype)
+    for slope in (-1e5, -1e9, -1e12, -1e20, -1e30):
+        _, p = selfattn.attention(x, x, x, alibi_slopes=[slope], return_weights=True)
+        assert np.abs(p.sum(axis=-1) - 1).max() < 1e-6
+        assert abs(p[0, 20, 0] + p[0, 20, 40] - 1) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sinks_of_any_size(unit, rng, dtype):
+    """-1e30 is a common way to write "none", 1e30 leaves nothing to the keys."""
+    x = tensor(rng, (2, 40, 8), dtype)
+    plain = selfattn.attention(x, x, x, return_weights=True, return_lse=True)
+    largest = float(np.finfo(dtype).max)
+    for size in (1e4, 1e8, 1e9, 1e10, 1e11, 1e15, 1e19, 1e20, 1e25, 1e30, 2e38, largest, 1e300):
+        none = selfattn.attention(x, x, x, sinks=[-size] * 2, return_weights=True, return_lse=True)
+        assert all(same_bits(a, b) for a, b in zip(none, plain, strict=True))
+        out, p, lse = selfattn.attention(
+            x, x, x, sinks=[size] * 2, return_weights=True, return_lse=True
+        )
+        assert not out.any()
+        assert not p.any()
+        if size < 0.67 * largest:
+            assert np.abs(lse - size).max() <= 2 * np.finfo(dtype).eps * size
+        assert np.isfinite(lse).all()
+
+
 def test_mean_of_the_one_head_of_two_dimensions(unit, rng):
     x = tensor(rng, (70, 4))
     _, mean = selfattn.attention(x, x, x, return_weights="mean")

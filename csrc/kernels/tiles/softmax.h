@@ -106,17 +106,21 @@ static SA_INLINE long_sum exp_row(real *s, const real *low, const bool has_low, 
     return wide_sum(sum);
 }
 
-/* Beyond this the exponential's way to round fails, and m is subtracted first. Beyond 2^60 what
- * rounding took from t is below a float64's last place too, and is dropped as there. */
-#define MAX_ORIGIN 2097152              /* 2^21 */
-#define ABSORBING 1152921504606846976.0 /* 2^60 */
+/* Beyond this the exponential's way to round fails, and m is subtracted first. */
+#define MAX_ORIGIN 2097152 /* 2^21 */
+
+/* Beyond this what rounding took from t, up to half of its last place, is dropped: 2^ of it may
+ * leave the range. Logits that differ by no more than that then count as equal. */
+#define ABSORBING (SA_UNIT_IS_F64 ? 1152921504606846976.0 /* 2^60 */ : 2147483648.0 /* 2^31 */)
+
+static SA_INLINE bool is_absorbing(real m) { return fabs((double)m) >= ABSORBING; }
 
 static SA_NOINLINE long_sum exp_far_row(real *s, const real *low, const bool has_low, real c,
                                         real m, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j++) {
         real t = s[j] * c - m;
-        if (has_low && !(fabs((double)m) >= ABSORBING)) {
+        if (has_low && !is_absorbing(m)) {
             t += low[j];
         }
         s[j] = t;
@@ -210,9 +214,11 @@ static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, re
         memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
     }
     if (sink > -(double)INFINITY) {
-        const double n = floor(sink * LOG2E);
+        sink = fmax(-(double)LARGEST_LOGIT, fmin(sink, (double)LARGEST_LOGIT));
+        const double whole = floor(sink * LOG2E);
+        const double n = is_absorbing((real)whole) ? (double)(real)whole : whole;
         /* sink log2(e) - n, from log2(e) = LOG2E + LOG2E_REST */
-        const double f = fma(sink, LOG2E, -n) + sink * LOG2E_REST;
+        const double f = is_absorbing((real)whole) ? 0 : fma(sink, LOG2E, -n) + sink * LOG2E_REST;
         const real top = (real)n > *m ? (real)n : *m;
         const long_sum share = {exp2(f), 0};
         add_long(l, (double)power_between(*m, top), exp2(n - (double)top), share);

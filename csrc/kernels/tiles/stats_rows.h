@@ -227,7 +227,7 @@ static void take_row_stats(block_work *w, ptrdiff_t key, const row_group *g, ptr
     double logits = 0, distance = 0;
     if (sw->wanted->entropy) {
         const real *t = sw->t + i * SCORE_LD;
-        logits = w->has_terms
+        logits = w->has_terms && !is_absorbing(origin)
                      ? sum_split_logits(p, t, w->low + i * SCORE_LD, w->factor, origin, begin, end)
                      : sum_plain_logits(p, t, w->factor, origin, begin, end);
     }
