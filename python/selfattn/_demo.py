@@ -110,13 +110,13 @@ def weights_of_all() -> Array:
 
 def _map(stream: TextIO) -> str:
     blocks = _can_draw_blocks(stream)
+    weights = weights_of_all()
     lines = [
         "(b) What does every word look at? Queries down, keys across; features chosen by hand.",
         "",
-        *heat_map(
-            weights_of_all(), list(FEATURES), blocks=blocks, colours=blocks and _can_colour()
-        ),
+        *heat_map(weights, list(FEATURES), blocks=blocks, colours=blocks and _can_colour()),
         "",
+        f"    The fuller (brighter) a cell, the larger the weight, up to {weights.max():.0%}.",
         "    selfattn.view(weights, tokens).save('attention.html') shows such maps in a browser.",
     ]
     return "\n".join(lines)
