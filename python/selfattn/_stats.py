@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -151,8 +152,7 @@ def attention_stats(
     batch_shape = np.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
     scores = check_head_scores(head_scores, batch_shape, key.shape[-2])
 
-    def recompute(chosen: Any) -> Array:
-        return weights_of_rows(chosen, query, key, mask, options)
+    recompute = partial(weights_of_rows, query=query, key=key, mask=mask, options=options)
 
     wanted = _wanted(names, top_k > 0, columns is not None, overview > 0, bool(scores))
     sets, chains = key_sets(scores)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ NAMES = ("entropy", "max", "received", "distance")
 """What the argument `stats` may name."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttentionStats:
     """Statistics of attention's weights; None where something was not asked for.
 
@@ -69,6 +70,9 @@ class AttentionStats:
     >>> import selfattn
     >>> x = np.eye(3)
     >>> stats = selfattn.attention_stats(x, x, causal=True, top_k=1)
+    >>> stats
+    AttentionStats of (3,) queries x 3 keys: lse, top_weights, top_indices, top_rest, entropy, max,
+        argmax, distance, received
     >>> stats.top_indices[:, 0]
     array([0, 1, 2])
     >>> stats.to_dense().round(2)
@@ -95,6 +99,12 @@ class AttentionStats:
     rows: Array | None
     recompute: Callable[[NDArray[np.int64]], Array]
     n_k: int
+
+    def __repr__(self) -> str:
+        """Which numbers there are, not the numbers."""
+        there = [f.name for f in fields(self) if getattr(self, f.name) is not None][:-2]
+        text = f"AttentionStats of {self.lse.shape} queries x {self.n_k} keys: {', '.join(there)}"
+        return textwrap.fill(text, 96, subsequent_indent="    ", break_long_words=False)
 
     def to_dense(self, rows: ArrayLike | slice | None = None) -> Array:
         """Weights as a matrix: the kept ones in zeros, or all of some rows.
