@@ -314,6 +314,19 @@ def test_terms_of_any_size(unit, rng, dtype, sign):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entropy_is_that_of_the_weights_at_any_scale(unit, rng, dtype):
+    x = tensor(rng, (2, 90, 8), dtype)
+    u = np.finfo(dtype).eps / 2
+    for scale in (1e3, 1e6, 1e8, 1e12, 1e25):
+        for options in ({}, {"bias": tensor(rng, (90, 90), dtype)}):
+            options["scale"] = scale
+            _, p = selfattn.attention(x, x, x, return_weights=True, **options)
+            stats = selfattn.attention_stats(x, x, stats=("entropy",), **options)
+            expected = -(p * np.log(p, where=p > 0, out=np.zeros_like(p))).sum(axis=-1)
+            assert np.abs(stats.entropy - expected).max() < 100 * u
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_alibi_ties_at_any_slope(unit, rng, dtype):
     """Two keys at the same distance share a row, however much the distance counts."""
     x = tensor(rng, (1, 41, 8), dtype)

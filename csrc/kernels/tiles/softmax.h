@@ -115,15 +115,20 @@ static SA_INLINE long_sum exp_row(real *s, const real *low, const bool has_low, 
 
 static SA_INLINE bool is_absorbing(real m) { return fabs((double)m) >= ABSORBING; }
 
+static SA_INLINE bool is_far(real m) { return !(fabs((double)m) < MAX_ORIGIN); }
+
+/* t - m where m is far */
+static SA_INLINE real far_logit(real s, const real *low, const bool has_low, real c, real m)
+{
+    const real t = s * c - m;
+    return has_low && !is_absorbing(m) ? t + *low : t;
+}
+
 static SA_NOINLINE long_sum exp_far_row(real *s, const real *low, const bool has_low, real c,
                                         real m, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t j = begin; j < end; j++) {
-        real t = s[j] * c - m;
-        if (has_low && !is_absorbing(m)) {
-            t += low[j];
-        }
-        s[j] = t;
+        s[j] = far_logit(s[j], low + j, has_low, c, m);
     }
     return exp_row(s, s, false, 1, 0, begin, end);
 }
@@ -134,10 +139,10 @@ static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, rea
 {
     for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
         const real origin = m[i] == -(real)INFINITY ? 0 : m[i];
-        if (fabs((double)origin) < MAX_ORIGIN) {
-            l[i] = exp_row(s, low, has_low, c, origin, begin, end);
-        } else {
+        if (is_far(origin)) {
             l[i] = exp_far_row(s, low, has_low, c, origin, begin, end);
+        } else {
+            l[i] = exp_row(s, low, has_low, c, origin, begin, end);
         }
     }
 }

@@ -84,6 +84,18 @@ static SA_NOINLINE double sum_split_logits(const real *p, const real *t, const r
     return sum_logits(p, t, low, true, c, m, begin, end);
 }
 
+/* Where m is far, with t - m rounded as for p; rounding of another kind would be larger than it. */
+static SA_NOINLINE double sum_far_logits(const real *p, const real *t, const real *low,
+                                         const bool has_low, real c, real m, ptrdiff_t begin,
+                                         ptrdiff_t end)
+{
+    double sum = 0;
+    for (ptrdiff_t j = begin; j < end; j++) {
+        sum += p[j] == 0 ? 0 : (double)p[j] * (double)far_logit(t[j], low + j, has_low, c, m);
+    }
+    return sum;
+}
+
 static SA_INLINE vec weigh_places(const int n, const real *p, const real *places, vec position)
 {
     vec sum[EXP_CHAINS];
@@ -227,9 +239,14 @@ static void take_row_stats(block_work *w, ptrdiff_t key, const row_group *g, ptr
     double logits = 0, distance = 0;
     if (sw->wanted->entropy) {
         const real *t = sw->t + i * SCORE_LD;
-        logits = w->has_terms && !is_absorbing(origin)
-                     ? sum_split_logits(p, t, w->low + i * SCORE_LD, w->factor, origin, begin, end)
-                     : sum_plain_logits(p, t, w->factor, origin, begin, end);
+        const real *low = w->low + i * SCORE_LD;
+        if (is_far(origin)) {
+            logits = sum_far_logits(p, t, low, w->has_terms, w->factor, origin, begin, end);
+        } else if (w->has_terms) {
+            logits = sum_split_logits(p, t, low, w->factor, origin, begin, end);
+        } else {
+            logits = sum_plain_logits(p, t, w->factor, origin, begin, end);
+        }
     }
     if (sw->wanted->distance) {
         const int64_t position = (int64_t)query_of(w, r) + w->head->query_offset;
