@@ -17,6 +17,8 @@ numpydoc_show_class_members = False
 html_theme = "furo"
 html_title = f"selfattn {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 
 def link_to_files(app, name, source):
