@@ -40,9 +40,8 @@ static int find_name(const sa_signature *signature, PyObject *name)
 static int raise_too_many(const sa_signature *signature, Py_ssize_t n_args)
 {
     if (signature->n_required == signature->n_positional) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %zd %s given",
-                     signature->function, signature->n_positional,
-                     signature->n_positional == 1 ? "" : "s", n_args, n_args == 1 ? "was" : "were");
+        PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument but %zd were given",
+                     signature->function, signature->n_positional, n_args);
     } else {
         PyErr_Format(PyExc_TypeError,
                      "%s() takes from %d to %d positional arguments but %zd were given",

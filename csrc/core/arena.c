@@ -56,9 +56,6 @@ sa_arena *sa_arena_take(size_t bytes)
 
 void sa_arena_give(sa_arena *arena)
 {
-    if (!arena) {
-        return;
-    }
     if (arena->bytes > KEEP_BYTES) {
         arena_free(arena);
         return;

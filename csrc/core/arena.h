@@ -12,7 +12,7 @@ typedef struct sa_arena {
 
 /* At least `bytes` of scratch, kept from an earlier call if there is one; NULL without memory. */
 sa_arena *sa_arena_take(size_t bytes);
-/* Gives it back for a later call, or to the system if it is large. NULL is fine. */
+/* Gives it back for a later call, or to the system if it is large. */
 void sa_arena_give(sa_arena *arena);
 /* Frees all that is kept. */
 void sa_arena_free_all(void);

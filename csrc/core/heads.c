@@ -4,7 +4,7 @@
 void sa_view_heads(const sa_problem *p, const sa_sizes *z, const sa_outputs *outputs, sa_heads *c)
 {
     c->sizes = z;
-    c->group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
+    c->group = z->n_heads / z->n_kv_heads;
     c->causal = p->causal;
     c->mean = sa_wants_mean(p, z);
     c->slopes = p->alibi_slopes;

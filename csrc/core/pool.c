@@ -311,7 +311,6 @@ static sa_status run_alone(const sa_job *job, const sa_control *control)
 sa_status sa_pool_run(const sa_job *job, int n_threads, const sa_control *control)
 {
     n_threads = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
-    n_threads = job->n_items < n_threads ? (int)job->n_items : n_threads;
     if (n_threads <= 1 || !take_pool(job, n_threads)) {
         return run_alone(job, control);
     }

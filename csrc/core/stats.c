@@ -174,7 +174,7 @@ static int poll(void *context)
         return 0;
     }
     const double done = (double)atomic_load_explicit(&c->items_done, memory_order_relaxed);
-    const double part = done / (double)(c->n_items ? c->n_items : 1);
+    const double part = done / (double)c->n_items;
     return c->wanted->progress(c->wanted->progress_context, (c->jobs_done + part) / c->jobs);
 }
 
@@ -276,7 +276,7 @@ sa_status sa_compute_statistics(const sa_problem *p, const sa_sizes *z, const sa
     c.jobs += statistics->overview_side > 0;
     const sa_control polls = {poll, &c};
     sa_guard guard;
-    sa_guard_begin(&guard, control || statistics->progress ? &polls : NULL);
+    sa_guard_begin(&guard, &polls);
     c.kernels = sa_get_kernels(NULL, z->dtype == SA_F64 ? SA_F64 : SA_F32);
     c.plan = sa_plan_numerics(p, z);
     sa_view_heads(p, z, outputs, &c.heads);

@@ -37,9 +37,3 @@ const char *sa_dtype_name(sa_dtype dtype)
                                         "float32", "float64", "int64"};
     return names[dtype];
 }
-
-size_t sa_dtype_size(sa_dtype dtype)
-{
-    static const size_t sizes[] = {1, 2, 2, 4, 8, 8};
-    return sizes[dtype];
-}

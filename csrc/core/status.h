@@ -22,6 +22,5 @@ enum { SA_SHAPE_TEXT = 96 };
 const char *sa_format_shape(char text[SA_SHAPE_TEXT], const ptrdiff_t *shape, int n_dims);
 
 const char *sa_dtype_name(sa_dtype dtype);
-size_t sa_dtype_size(sa_dtype dtype);
 
 #endif
