@@ -82,6 +82,15 @@ def test_requests_for_statistics(wanted, error):
         _selfattn._attention_stats(wanted, X, X, X)
 
 
+@pytest.mark.parametrize("names", [("top_weights",), ("top_indices",), ("overview_max",),
+                                   ("overview_mean",)])  # fmt: skip
+def test_one_of_two_statistics_is_neither(names):
+    """Kept weights have indices, and an overview both its numbers: half of it is left as zeros."""
+    found = _selfattn._attention_stats(request(names=names, top_k=2, side=2), X, X, X)
+    assert sorted(found) == sorted({"output", "lse", *names})
+    assert (found[names[0]] == 0).all()
+
+
 def test_statistics_without_a_request():
     with pytest.raises(TypeError, match="needs a request"):
         _selfattn._attention_stats()
@@ -100,6 +109,37 @@ def test_output_memory_of_any_type():
     assert _selfattn._check_output_memory((y[:4], None, y[4:])) is None
     with pytest.raises(ValueError, match="share memory"):
         _selfattn._check_output_memory((y[:5], None, y[4:]))
+
+
+def test_output_memory_at_random(rng):
+    """Two small arrays with any strides share memory iff a byte is in both."""
+    memory, counts = np.zeros(400, np.uint8), [0, 0]
+
+    def view(at, dtype, shape, strides):
+        return np.lib.stride_tricks.as_strided(memory[200 + at :].view(dtype)[:1], shape, strides)
+
+    def places(at, dtype, shape, strides):
+        first = at + np.tensordot(strides, np.indices(shape), 1)
+        return (first[..., None] + np.arange(np.dtype(dtype).itemsize)).ravel()
+
+    for _ in range(4000):
+        layouts = []
+        for dtype in rng.choice(["?", "f2", "f4"], 2):
+            size = np.dtype(dtype).itemsize
+            axes = rng.integers(1, 4)
+            layouts.append((size * rng.integers(-12, 12), dtype, rng.integers(1, 4, axes),
+                            size * rng.integers(-5, 6, axes)))  # fmt: skip
+        a, b = (places(*layout) for layout in layouts)
+        shared = len({*a}) + len({*b}) != len({*a, *b})
+        shared |= any(len({*x}) < x.size for x in (a, b))
+        counts[shared] += 1
+        given = [view(*layout) for layout in layouts]
+        if shared:
+            with pytest.raises(ValueError, match=r"memory|itself"):
+                _selfattn._check_output_memory((given[0], None, given[1]))
+        else:
+            _selfattn._check_output_memory((given[0], None, given[1]))
+    assert min(counts) > 400
 
 
 def odd(array):

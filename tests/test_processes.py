@@ -13,7 +13,7 @@ from programs import PATIENCE
 SETUP = (
     f"PATIENCE = {PATIENCE}"
     + """
-import multiprocessing, os, signal, sys, threading, time
+import multiprocessing, os, pathlib, signal, sys, threading, time
 import numpy as np
 import selfattn
 from selfattn import _selfattn
@@ -55,7 +55,8 @@ def test_fork_after_use():
 def our_threads():
     if not os.path.isdir("/proc/self/task"):
         return 0
-    names = (open(f"/proc/self/task/{t}/comm").read() for t in os.listdir("/proc/self/task"))
+    names = (pathlib.Path(f"/proc/self/task/{t}/comm").read_text()
+             for t in os.listdir("/proc/self/task"))
     return sum(name.startswith("selfattn") for name in names)
 expected = compute()
 assert our_threads() == 2 or not os.path.isdir("/proc/self/task")
@@ -126,9 +127,14 @@ def test_exit_with_the_pool_alive():
 
 
 def test_exit_while_another_thread_computes():
-    """A daemon thread is in the middle of a call when the interpreter ends."""
+    """A daemon thread is in the middle of a call when the interpreter ends, and asks for signals
+    while that goes on, which ends the thread: the interpreter takes its time."""
     run("""
-x = rng.standard_normal((8, 4000, 64), dtype=np.float32)
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.5)
+slow = Slow()
+x = rng.standard_normal((80, 4000, 64), dtype=np.float32)
 threading.Thread(target=lambda: selfattn.attention(x, x, x, num_threads=2), daemon=True).start()
 time.sleep(0.2)
 """)
@@ -345,6 +351,17 @@ def test_max_isa_caps():
         allowed = [u for u in everything if ["scalar", "avx2", "avx512", "amx"].index(u) <= rank]
         assert units(SELFATTN_MAX_ISA=cap).stdout.split() == allowed
     assert everything[-1] == "scalar"
+    code = """
+for name in sys.argv[1:]:
+    for refused in (_selfattn._use_unit, lambda unit: _selfattn._probe_shape(unit, np.dtype("f4"))):
+        try:
+            refused(name)
+        except ValueError as error:
+            assert f"{name}" in str(error) and "expected one of" in str(error), error
+        else:
+            raise AssertionError(name)
+"""
+    run(code, *everything[:-1], SELFATTN_MAX_ISA="scalar")
 
 
 @pytest.mark.parametrize("unknown", ["sse9", "AVX2", "", " "])

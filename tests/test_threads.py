@@ -100,6 +100,9 @@ def test_variables_that_are_empty_or_large():
     run = python(code, SELFATTN_NUM_THREADS="99999999999", OMP_NUM_THREADS="none")
     assert int(run.stdout) == threads_in()
     assert "SELFATTN_NUM_THREADS" in run.stderr
+    run = python(code, OMP_NUM_THREADS="4x")
+    assert int(run.stdout) == threads_in()
+    assert "OMP_NUM_THREADS='4x'" in run.stderr
 
 
 def test_a_c_program_cannot_ask_for_no_threads():

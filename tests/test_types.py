@@ -52,6 +52,18 @@ def test_terms_do_not_decide_the_type(unit, rng, attention):
         oracle.check(got, oracle.attention(query, key, value, **options))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", DTYPES)
+def test_minus_infinity_of_every_type_hides(unit, rng, dtype, kind):
+    arrays = qkv(rng, 9, 40, 4, dtype=dtype)
+    seen = rng.random((9, 40)) < 0.5
+    mask = np.where(seen, 0, -np.inf).astype(kind)
+    for layout in (mask, np.repeat(mask, 2, axis=1)[:, ::2]):
+        out, weights = selfattn.attention(*arrays, layout, return_weights=True)
+        assert (weights[:, ~seen] == 0).all()
+        oracle.check(out, oracle.attention(*arrays, seen))
+
+
 @FUNCTIONS
 def test_lists_and_scalars(unit, attention):
     """Nested lists become float64; one-element things NumPy turns into numbers are numbers."""
@@ -135,6 +147,13 @@ def test_types_that_are_refused(rng, attention, name, bad):
     arrays = dict(zip(("query", "key", "value"), qkv(rng, 3, 3, 3), strict=True))
     with pytest.raises(TypeError, match="astype"):
         attention(**arrays | {name: bad})
+
+
+@FUNCTIONS
+def test_float8_is_refused(attention):
+    x = np.zeros((1, 3, 3), ml_dtypes.float8_e4m3fn)
+    with pytest.raises(TypeError, match="astype"):
+        attention(x, x, x)
 
 
 @FUNCTIONS
