@@ -16,6 +16,7 @@ from calls import CALLS, ERRORS, WATCHED, as_bytes
 from layer_calls import LAYER_CALLS, LAYER_ERRORS, NUMPY_CALLS
 from plain_calls import FATAL, FATAL_FOR_EVER, PLAIN_CALLS, PLAIN_ERRORS
 
+import selfattn
 from selfattn import _selfattn
 
 MOST = 4000  # requests of one call; the largest, a page of two layers, has 2,800
@@ -161,6 +162,18 @@ def test_every_request_of_a_call_that_fails(name, injector):
         assert references(name, injector) == before, f"request {first}"
         if own:
             break
+    assert _selfattn._count_blocks() == 0
+
+
+def test_the_list_of_very_many_threads():
+    """More scratch memories than fit the stack are listed in memory of their own."""
+    x = np.ones((90, 300, 8), np.float32)
+    expected = selfattn.attention(x, x, x, num_threads=1)
+    for first in range(4):
+        result, error = attempt(INJECTORS["core"], first, False,
+                                lambda: selfattn.attention(x, x, x, num_threads=70))  # fmt: skip
+        assert isinstance(error, MemoryError if first == 0 else (MemoryError, type(None)))
+        assert error is not None or as_bytes(result) == as_bytes(expected)
     assert _selfattn._count_blocks() == 0
 
 
