@@ -67,53 +67,100 @@ static SA_INLINE vec two_sum(vec a, vec b, vec *error)
     return sum;
 }
 
-/* (s, low) += (high, rest), lane by lane over [begin, end); first s = scale s and low = 0, unless that
- * is done */
-static SA_INLINE void add_split(const bool is_scaled, vec scale, real *s, real *low,
-                                const real *high, const real *rest, ptrdiff_t begin, ptrdiff_t end)
+/* (s, low) += (high, rest), a vector of each; first s = scale s and low = 0, unless that is done */
+static SA_INLINE void add_split(const bool is_scaled, vec scale, real *s, real *low, vec high,
+                                vec rest)
 {
-    for (ptrdiff_t j = begin; j < end; j += LANES) {
-        const vec product = v_load(s + j), a = is_scaled ? product : v_mul(scale, product);
-        vec error;
-        const vec sum = two_sum(a, v_load(high + j), &error);
-        const vec small = v_finite_or_zero(v_add(error, v_load(rest + j)));
-        v_store(s + j, sum);
-        v_store(low + j, is_scaled ? v_add(v_load(low + j), small) : small);
-    }
+    const vec product = v_load(s), a = is_scaled ? product : v_mul(scale, product);
+    vec error;
+    v_store(s, two_sum(a, high, &error));
+    const vec small = v_finite_or_zero(v_add(error, rest));
+    v_store(low, is_scaled ? v_add(v_load(low), small) : small);
 }
 
-/* Add w->term to a row; *is_scaled: whether it has been made of the products. */
+/* Add w->term, w->term_low to a row over [begin, end); *is_scaled: whether it has been made of the
+ * products. */
 static void add_term(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end,
                      bool *is_scaled)
 {
     const vec scale = v_set1(w->scale);
-    if (*is_scaled) {
-        add_split(true, scale, s, low, w->term, w->term_low, begin, end);
-    } else {
-        add_split(false, scale, s, low, w->term, w->term_low, begin, end);
+    for (ptrdiff_t j = begin; !*is_scaled && j < end; j += LANES) {
+        add_split(false, scale, s + j, low + j, v_load(w->term + j), v_load(w->term_low + j));
+    }
+    for (ptrdiff_t j = begin; *is_scaled && j < end; j += LANES) {
+        add_split(true, scale, s + j, low + j, v_load(w->term + j), v_load(w->term_low + j));
     }
     *is_scaled = true;
 }
 
-/* w->term, w->term_low = log2(e) * n elements of a mask or bias. A finite element stays finite:
- * the lowest float is a common way to write "hidden" and must not become -inf. */
-static void load_term(block_work *w, const sa_score_term *term, ptrdiff_t r, ptrdiff_t key,
-                      ptrdiff_t begin, ptrdiff_t end)
+/* (s, low) += log2(e) x, a vector of a mask or bias. A finite x stays finite: the lowest float is a
+ * common way to write "hidden" and must not become -inf. */
+static SA_INLINE void add_given(const bool is_scaled, vec scale, real *s, real *low, vec x)
 {
-    const real most = LARGEST_LOGIT, infinity = (real)INFINITY;
-    real *t = w->term;
-    load_row(t + begin, term_row(w, term, r, key + begin), term->col_stride, term->dtype,
-             end - begin);
-    for (ptrdiff_t j = begin; j < end; j++) {
-        const real x = t[j];
-        t[j] = x < -most && x > -infinity ? -most : x > most && x < infinity ? most : x;
+    const vec least = v_set1(-LARGEST_LOGIT), minus_log2e = v_set1(-(real)LOG2E);
+    const vec finite = v_finite_or_zero(x), rest = v_sub(x, finite); /* 0, or x */
+    const vec minus_x = v_max(least, v_sub(v_zero(), v_max(least, finite)));
+    const vec high = v_fma(minus_x, minus_log2e, rest);
+    const vec error = v_product_error(minus_x, minus_log2e, high);
+    add_split(is_scaled, scale, s, low, high, v_fma(minus_x, v_set1(-LOG2E_LOW), error));
+}
+
+/* The same for n elements of type t side by side */
+static SA_INLINE void add_given_row(const bool is_scaled, const sa_dtype t, real factor, real *s,
+                                    real *low, const char *x, ptrdiff_t n)
+{
+    const ptrdiff_t size = dtype_size(t), whole = n / LANES * LANES;
+    const vec scale = v_set1(factor);
+    for (ptrdiff_t j = 0; j < whole; j += LANES) {
+        add_given(is_scaled, scale, s + j, low + j, load_lanes(x + j * size, t));
     }
-    const vec log2e = v_set1((real)LOG2E), log2e_low = v_set1(LOG2E_LOW);
-    for (ptrdiff_t j = begin / LANES * LANES; j < end; j += LANES) {
-        const vec x = v_load(t + j), high = v_mul(x, log2e);
-        v_store(w->term_low + j, v_fma(x, log2e_low, v_product_error(x, log2e, high)));
-        v_store(t + j, high);
+    if (whole < n) {
+        add_given(is_scaled, scale, s + whole, low + whole,
+                  load_some(x + whole * size, size, t, n - whole));
     }
+}
+
+#define ADD_GIVEN(name, dtype)                                                         \
+    static SA_NOINLINE void add_##name(bool is_scaled, real scale, real *s, real *low, \
+                                       const char *x, ptrdiff_t n)                     \
+    {                                                                                  \
+        if (is_scaled) {                                                               \
+            add_given_row(true, dtype, scale, s, low, x, n);                           \
+        } else {                                                                       \
+            add_given_row(false, dtype, scale, s, low, x, n);                          \
+        }                                                                              \
+    }
+
+ADD_GIVEN(reals, REAL_DTYPE)
+#if !SA_UNIT_IS_F64
+ADD_GIVEN(f16, SA_F16)
+ADD_GIVEN(bf16, SA_BF16)
+#endif
+
+/* Add a mask or bias to a row over [first, last): where it lies if it is of a type that vectors can
+ * be made of. */
+static void add_mask(block_work *w, const sa_score_term *term, ptrdiff_t r, ptrdiff_t key, real *s,
+                     real *low, ptrdiff_t first, ptrdiff_t last, bool *is_scaled)
+{
+    const char *x = term_row(w, term, r, key + first);
+    const ptrdiff_t n = last - first;
+    const bool was_scaled = *is_scaled;
+    *is_scaled = true;
+#if !SA_UNIT_IS_F64
+    if (term->dtype == SA_F16 && is_contiguous(term->col_stride, SA_F16)) {
+        add_f16(was_scaled, w->scale, s + first, low + first, x, n);
+        return;
+    }
+    if (term->dtype == SA_BF16 && is_contiguous(term->col_stride, SA_BF16)) {
+        add_bf16(was_scaled, w->scale, s + first, low + first, x, n);
+        return;
+    }
+#endif
+    if (!is_contiguous(term->col_stride, term->dtype)) {
+        load_row(w->term, x, term->col_stride, term->dtype, n);
+        x = (const char *)w->term;
+    }
+    add_reals(was_scaled, w->scale, s + first, low + first, x, n);
 }
 
 /* Distances that every type holds exactly, and slopes whose products with them it holds at all */
@@ -182,8 +229,7 @@ static void add_terms(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *
         cap_row(w, s, low, begin, end);
     }
     if (h->bias.data) {
-        load_term(w, &h->bias, r, key, first, last);
-        add_term(w, s, low, begin, end, &is_scaled);
+        add_mask(w, &h->bias, r, key, s, low, first, last, &is_scaled);
     }
     if (h->slopes) {
         double slope;
@@ -193,8 +239,7 @@ static void add_terms(block_work *w, ptrdiff_t r, ptrdiff_t key, real *s, real *
         add_term(w, s, low, begin, end, &is_scaled);
     }
     if (h->mask.data && h->mask.dtype != SA_BOOL) {
-        load_term(w, &h->mask, r, key, first, last);
-        add_term(w, s, low, begin, end, &is_scaled);
+        add_mask(w, &h->mask, r, key, s, low, first, last, &is_scaled);
     }
     if (!is_scaled) {
         scale_row(w, s, low, begin, end);

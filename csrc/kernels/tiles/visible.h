@@ -85,6 +85,40 @@ static SA_INLINE bool is_hidden(const char *p, sa_dtype t)
     return t == SA_BOOL ? *p == 0 : load_one(p, t) == -(real)INFINITY;
 }
 
+/* Ask for a row of a mask or bias that is read when the next rows' scores stand in scratch: each row
+ * is a short stretch of a long one, which hardware does not foresee. */
+static SA_INLINE void prefetch_term(const block_work *w, const sa_score_term *term, ptrdiff_t r,
+                                    ptrdiff_t key, ptrdiff_t n)
+{
+    const ptrdiff_t next = r + SA_SCORE_ROWS, bytes = n * dtype_size(term->dtype);
+    if (term->col_stride != dtype_size(term->dtype) || next >= w->n_rows) {
+        return;
+    }
+    const char *p = term_row(w, term, next, key);
+    for (ptrdiff_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(p + at, 0, 2);
+    }
+}
+
+/* How many of n elements side by side are -inf; mostly none, which is found by vectors. */
+static ptrdiff_t count_hidden(const char *p, sa_dtype t, ptrdiff_t n)
+{
+    const ptrdiff_t size = dtype_size(t);
+    vec most = v_set1(-(real)INFINITY);
+    ptrdiff_t hidden = 0, j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        most = v_max(v_sub(v_zero(), load_lanes(p + j * size, t)), most);
+    }
+    if (v_reduce_max(most) < (real)INFINITY) {
+        p += j * size;
+        n -= j;
+    }
+    for (j = 0; j < n; j++) {
+        hidden += is_hidden(p + j * size, t);
+    }
+    return hidden;
+}
+
 /* What the mask leaves of keys [key, key + n) for row r. */
 static sight mask_sight(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n)
 {
@@ -94,16 +128,14 @@ static sight mask_sight(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff
     }
     const char *p = term_row(w, mask, r, key);
     const ptrdiff_t count = mask->col_stride == 0 ? 1 : n;
+    prefetch_term(w, mask, r, key, n);
     ptrdiff_t hidden = 0;
     if (mask->dtype == SA_BOOL && mask->col_stride == 1) {
         for (ptrdiff_t j = 0; j < count; j++) {
             hidden += p[j] == 0;
         }
     } else if (is_contiguous(mask->col_stride, mask->dtype)) {
-        load_row(w->term, p, mask->col_stride, mask->dtype, count);
-        for (ptrdiff_t j = 0; j < count; j++) {
-            hidden += w->term[j] == -(real)INFINITY;
-        }
+        hidden = count_hidden(p, mask->dtype, count);
     } else {
         for (ptrdiff_t j = 0; j < count; j++) {
             hidden += is_hidden(p + j * mask->col_stride, mask->dtype);
