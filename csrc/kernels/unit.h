@@ -64,6 +64,7 @@ typedef int32_t real_bits;
 #define MAX_ROW_STRIDE 1024 /* bytes; see reads_v_in_place */
 
 #include "tiles/exp.h"
+#include "tiles/tanh.h"
 #include "tiles/gemm_simd.h"
 #include "tiles/pack.h"
 #include "tiles/workspace.h"

@@ -1,4 +1,4 @@
-/* exp.h -- 2^(s c - m) and tanh, a vector at a time.
+/* exp.h -- 2^(s c - m), a few vectors at a time.
  *
  *   s c = n + f, |f| <= 1/2;   2^(s c - m) = 2^f * 2^(n - m)
  *
@@ -6,7 +6,7 @@
  * rounding happens between the score and the exponential, and sums over old tiles are rescaled by
  * exact powers of two. 2^f = 1 + f Q(f), Q the Taylor series in ln 2 with its last coefficients
  * moved (but not the first) for the least maximal error on [-1/2, 1/2] (relative error below
- * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh.
+ * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh (tanh.h).
  */
 #ifndef SA_EXP_H
 #define SA_EXP_H
@@ -77,40 +77,6 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
         return p[0];
     }
     return n == 2 ? v_add(p[0], p[1]) : v_add(v_add(p[0], p[1]), v_add(p[2], p[3]));
-}
-
-/* tanh(s c / (2 log2 e)), c > 0, as a sum of two numbers:
- *
- *   (1 - e) / (1 + e) = -E / (2 + E),   E = e - 1 = 2^n (2^f - 1) + (2^n - 1),   e = 2^-|s c|
- *
- * Near 0 this is s times a constant, and its error counts as the error of a score does; so each
- * step keeps what it rounds (error-free sums and products) and low makes up for it. */
-static SA_INLINE vec tanh_scaled(vec s, real c, vec *low)
-{
-    const vec one = v_set1(1), two = v_set1(2), origin = v_origin(0);
-    /* beyond 2^-64 tanh is 1; v_max keeps a NaN in its second operand */
-    const vec y = v_max(v_set1(-64 / c), v_sub(v_zero(), v_abs(s)));
-    vec k, r;
-    const vec t = v_mul(y, v_set1(c)), f_low = v_product_error(y, v_set1(c), t);
-    const vec f = v_split(t, one, origin, &k);
-    const vec power = v_scale(one, k);
-    exp2_series(1, 1, &f, &r);
-    const vec ln2 = v_set1(exp2_terms[0]), tail = v_mul(f, r), q = v_add(ln2, tail);
-    const vec q_low = v_add(v_sub(tail, v_sub(q, ln2)), v_set1(LN2_LOW));
-    const vec product = v_mul(f, q);
-    const vec slope = v_fma(ln2, product, ln2); /* of 2^f */
-    const vec product_low = v_fma(f_low, slope, v_fma(f, q_low, v_product_error(f, q, product)));
-    const vec scaled = v_mul(power, product), rest = v_sub(power, one);
-    const vec E = v_add(rest, scaled);
-    const vec E_low = v_fma(power, product_low, v_sub(scaled, v_sub(E, rest)));
-    const vec divisor = v_add(two, E);
-    const vec divisor_low = v_add(v_sub(E, v_sub(divisor, two)), E_low);
-    const vec tanh = v_div(E, divisor);
-    const vec left =
-        v_sub(v_sub(E_low, v_mul(tanh, divisor_low)), v_product_error(tanh, divisor, E));
-    /* E < 0, and so are tanh and what low belongs to */
-    *low = v_mul(v_div(left, divisor), v_copysign(one, v_sub(v_zero(), s)));
-    return v_copysign(tanh, s);
 }
 
 #endif

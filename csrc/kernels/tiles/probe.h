@@ -27,9 +27,12 @@ static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 static void probe_tanh(ptrdiff_t n, const void *x, void *y)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const real *x_i = (const real *)x + i;
+        tanh_stages stages;
         vec low;
-        const vec high = tanh_scaled(v_load((const real *)x + i), (real)(2 * LOG2E), &low);
-        v_store((real *)y + i, v_add(high, low));
+        begin_tanh(&stages, 1, x_i, (real)(2 * LOG2E));
+        const vec high = end_tanh(&stages, 0, &low);
+        v_store((real *)y + i, v_copysign(v_add(high, low), v_load(x_i)));
     }
 }
 

@@ -25,7 +25,7 @@ static double scaled_log2e(const sa_plan *plan, double *low)
     return sum;
 }
 
-/* softcap tanh(x / softcap) log2(e) = (cap + cap_low) tanh(s cap_slope / (2 log2 e)). cap_slope is
+/* softcap tanh(x / softcap) log2(e) = cap (1 + cap_low) tanh(s cap_slope / (2 log2 e)). cap_slope is
  * rounded, and cap made up for it: near 0 the product of both counts. 0: no cap. Above
  * MOST_CAP_SLOPE a cap is as good as 0. */
 static void find_softcap(block_work *w)
@@ -42,7 +42,10 @@ static void find_softcap(block_work *w)
     const double rest = fma(2 * LOG2E, c, -high) + 2 * log2e_low * c + 2 * LOG2E * low;
     const double cap = high / slope, cap_low = (fma(-cap, slope, high) + rest) / slope;
     w->cap = (real)cap;
-    w->cap_low = (real)((cap - (double)w->cap) + cap_low);
+    w->cap_low = 0;
+    if (w->cap >= SMALLEST_NORMAL) {
+        w->cap_low = (real)(((cap - (double)w->cap) + cap_low) / (double)w->cap);
+    }
 }
 
 /* Sets has_terms and factor: whether logits_row must make t, and what its results still lack. A
@@ -196,17 +199,31 @@ static void alibi_term(block_work *w, double slope, int64_t distance, ptrdiff_t 
     }
 }
 
-/* (s, low) = the soft-capped form of scale q.k, times log2(e) */
-static void cap_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
+/* (s, low) = the soft-capped form of scale q.k, times log2(e), n vectors of it */
+static SA_INLINE void cap_vectors(const block_work *w, const int n, real *s, real *low)
 {
-    const vec cap = v_set1(w->cap), cap_low = v_set1(w->cap_low);
-    for (ptrdiff_t j = begin; j < end; j += LANES) {
-        vec rest;
-        const vec x = tanh_scaled(v_load(s + j), w->cap_slope, &rest);
+    const vec size = v_set1(w->cap), cap_low = v_set1(w->cap_low);
+    tanh_stages stages;
+    begin_tanh(&stages, n, s, w->cap_slope);
+    for (int i = 0; i < n; i++) {
+        vec x_low;
+        const vec x = end_tanh(&stages, i, &x_low), cap = v_copysign(size, v_load(s + i * LANES));
         const vec t = v_mul(cap, x), t_low = v_product_error(cap, x, t);
-        const vec small = v_fma(cap, rest, v_fma(cap_low, x, t_low));
-        v_store(s + j, t);
-        v_store(low + j, v_finite_or_zero(small));
+        const vec small = v_fma(cap, x_low, v_fma(cap_low, t, t_low));
+        v_store(s + i * LANES, t);
+        v_store(low + i * LANES, v_finite_or_zero(small));
+    }
+}
+
+static SA_NOINLINE void cap_row(const block_work *w, real *s, real *low, ptrdiff_t begin,
+                                ptrdiff_t end)
+{
+    ptrdiff_t j = begin;
+    for (; j + TANH_VECTORS * LANES <= end; j += TANH_VECTORS * LANES) {
+        cap_vectors(w, TANH_VECTORS, s + j, low + j);
+    }
+    for (; j < end; j += LANES) {
+        cap_vectors(w, 1, s + j, low + j);
     }
 }
 
