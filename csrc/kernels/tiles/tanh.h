@@ -5,8 +5,9 @@
  *
  * Near 0 this is s times a constant, and its error counts as the error of a score does; so each step
  * keeps what it rounds (error-free sums and products), and the second number makes up for it. With
- * T = N r, r = 1 / (2 - N) rounded, the remainder N - T (2 - N) = T N - (2 T - N) comes out exactly:
- * 2 T - N is a difference of numbers within a factor of two.
+ * T = N r, r = 1 / (2 - N) rounded, the remainder N - T (2 - N) = T N - (2 T - N) comes out exactly,
+ * as 2 T - N is a difference of numbers within a factor of two (but for a last place where T is near
+ * 1, which is little beside the error of a score that large).
  *
  * A vector is a chain of some 25 operations, longer than hardware looks ahead for the next one; so
  * several vectors go through short stages together.
