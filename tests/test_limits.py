@@ -176,7 +176,7 @@ def test_results_beyond_all_addresses():
         )
     empty = selfattn.attention(view(0, 8, 2**45, 6), view(0, 8, 7, 6), view(0, 8, 7, 2**12))
     assert empty.shape == (0, 8, 2**45, 2**12)
-    limit = 2**63 // 4096
+    limit = 2**63 // 65536
     one = zeros(1, 1, 1)
     for arrays in ((view(1, 1, limit), view(1, 1, limit), one),
                    (one, one, view(1, 1, limit)), (view(1, limit, 1), one, one),
@@ -191,7 +191,7 @@ def test_what_is_not_asked_for_may_have_any_size():
     def view(*shape):
         return np.broadcast_to(F(0), shape)
 
-    most, one = 2**63 // 4096 - 1, zeros(1, 1, 1)
+    most, one = 2**63 // 65536 - 1, zeros(1, 1, 1)
     many, keys, none = view(2**20, 8, 5, 6), view(1, 8, 2**45, 6), view(1, 8, 2**45, 0)
     few = view(1, 8, 7, 1)
     for arrays, options in (
@@ -206,6 +206,19 @@ def test_what_is_not_asked_for_may_have_any_size():
     ):
         with pytest.raises(ValueError, match="mask has shape"):
             selfattn.attention(*arrays, np.ones((9, 9), bool), **options)
+
+
+def test_means_over_more_heads_than_memory_can_name():
+    """A mean has no axis of heads, and none of a value without features: only this bounds them."""
+    for n_heads in (2**59, 2**60, 2**61):
+        heads = np.broadcast_to(np.float16(0), (n_heads, 1, 1))
+        with pytest.raises(MemoryError, match=r"^query would need more memory"):
+            selfattn.attention(heads, heads, heads[..., :0], return_weights="mean")
+        no_rows = selfattn.attention(heads[:, :0], heads, heads, return_weights="mean")
+        assert no_rows[1].shape == (0, 1)
+    batch = np.broadcast_to(F(0), (2**40, 2**20, 1, 1))
+    with pytest.raises(MemoryError, match=r"^query would need more memory"):
+        selfattn.attention(batch, batch, batch[..., :0], return_weights="mean")
 
 
 def test_repeated_axes_may_be_of_any_length():

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../kernels/kernels.h"
 #include "cpu.h"
 #include "status.h"
 #include "views.h"
@@ -129,9 +130,16 @@ static sa_status check_batch(const sa_problem *p, sa_sizes *z, sa_error *error)
 /* Every array that the call may form must have a size that fits. */
 static sa_status check_memory(const sa_problem *p, const sa_sizes *z, sa_error *error)
 {
-    const ptrdiff_t limit = PTRDIFF_MAX / 4096; /* head sizes times rows of a block must fit too */
+    /* sizes times rows of a block, bytes of a number and a few arrays must fit too */
+    const ptrdiff_t limit = PTRDIFF_MAX / 65536;
     if (z->d > limit || z->d_v > limit || z->n_q > limit || z->n_k > limit) {
         return sa_fail(error, SA_NO_MEMORY, "query, key or value is too long for memory");
+    }
+    if (sa_wants_mean(p, z)) { /* all heads are passed over, which no result's shape holds */
+        ptrdiff_t bytes = sizeof(sa_head);
+        SA_TRY(multiply(&bytes, z->n_q, "query", error));
+        SA_TRY(multiply(&bytes, z->n_batch, "query", error));
+        SA_TRY(multiply(&bytes, z->n_heads, "query", error));
     }
     static const char *const names[] = {"out", "weights", "lse"};
     for (int which = 0; which < 3; which++) {
