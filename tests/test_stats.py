@@ -2,7 +2,6 @@
 bit where the interface promises it."""
 
 import inspect
-import pickle
 import subprocess
 import sys
 
@@ -253,27 +252,6 @@ def test_threads_change_no_bit(unit, rng, heads):
     for other in others:
         for name in ARRAYS[:-1]:
             assert same_bits(getattr(first, name), getattr(other, name)), name
-
-
-def test_a_copy_by_pickle_knows_its_rows(rng):
-    query, key, value = qkv(rng, 30, 30, 8, heads=2)
-    stats = selfattn.attention_stats(query, key, value, causal=True, top_k=2, overview=4)
-    again = pickle.loads(pickle.dumps(stats))
-    assert same_bits(again.output, stats.output)
-    assert same_bits(again.overview.max, stats.overview.max)
-    assert same_bits(again.to_dense(), stats.to_dense())
-    assert same_bits(again.to_dense(rows=[3, 29]), stats.to_dense(rows=[3, 29]))
-
-
-def test_a_stats_result_shows_what_it_has(rng):
-    query, key, value = qkv(rng, 30, 40, 8, heads=2)
-    assert repr(selfattn.attention_stats(query, key, stats=())) == (
-        "AttentionStats of (2, 30) queries x 40 keys: lse"
-    )
-    lines = repr(selfattn.attention_stats(query, key, value, top_k=2, rows=[1])).splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("AttentionStats of (2, 30) queries x 40 keys: output, lse, top_w")
-    assert lines[1].endswith("distance, received, rows")
 
 
 def test_rows_in_any_order(rng):
