@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class HeadParameters:
         self.embed_dim, self.num_heads, self.num_kv_heads = embed_dim, heads, kv_heads
         self.kdim, self.vdim, self.dtype = kdim, vdim, dtype
         self.head_dim = embed_dim // heads
-        ends = np.cumsum([embed_dim, *[kv_heads * self.head_dim] * 2]).tolist()
+        ends = list(accumulate([embed_dim, *[kv_heads * self.head_dim] * 2]))
         self._ends: tuple[int, int, int] = (ends[0], ends[1], ends[2])
         self._in_weight = None
         if kdim == vdim == embed_dim:
