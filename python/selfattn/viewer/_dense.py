@@ -80,7 +80,7 @@ def _checked(rows: Array, where: str, begin: int) -> NDArray[np.float64]:
     block = rows.astype(np.float64)
     good = (block >= 0) & (block <= np.finfo(np.float32).max)
     if not good.all():
-        i, j = np.argwhere(~good)[0]
+        i, j = (axis[0] for axis in np.nonzero(~good))
         raise ValueError(
             f"{where} is {block[i, j]} for query {begin + i}, key {j}: expected attention weights, "
             "at least 0 and finite (scores go through a softmax first)"
