@@ -216,9 +216,10 @@ def test_means_over_more_heads_than_memory_can_name():
             selfattn.attention(heads, heads, heads[..., :0], return_weights="mean")
         no_rows = selfattn.attention(heads[:, :0], heads, heads, return_weights="mean")
         assert no_rows[1].shape == (0, 1)
-    batch = np.broadcast_to(F(0), (2**40, 2**20, 1, 1))
-    with pytest.raises(MemoryError, match=r"^query would need more memory"):
-        selfattn.attention(batch, batch, batch[..., :0], return_weights="mean")
+    for shape in ((2**40, 2**20, 1, 1), (2**60, 1, 1, 1)):
+        batch = np.broadcast_to(np.float16(0), shape)
+        with pytest.raises(MemoryError, match=r"^query would need more memory"):
+            selfattn.attention(batch, batch, batch[..., :0], return_weights="mean")
 
 
 def test_repeated_axes_may_be_of_any_length():

@@ -136,8 +136,7 @@ static sa_status check_memory(const sa_problem *p, const sa_sizes *z, sa_error *
         return sa_fail(error, SA_NO_MEMORY, "query, key or value is too long for memory");
     }
     if (sa_wants_mean(p, z)) { /* all heads are passed over, which no result's shape holds */
-        ptrdiff_t bytes = sizeof(sa_head);
-        SA_TRY(multiply(&bytes, z->n_q, "query", error));
+        ptrdiff_t bytes = z->n_q * (ptrdiff_t)sizeof(sa_head);
         SA_TRY(multiply(&bytes, z->n_batch, "query", error));
         SA_TRY(multiply(&bytes, z->n_heads, "query", error));
     }
