@@ -242,3 +242,15 @@ def test_infinite_value_arrives_as_infinity(unit, rng):
         assert (got[..., 0] == INF).all()
         assert (got[..., 1] == -INF).all()
         assert np.isnan(got[..., 2]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_nan_row_is_nan_where_it_looks(unit, rng, dtype):
+    """In its weights, too: behind a window and a mask it has zeros."""
+    query, key, value = qkv(rng, 50, 50, 8, dtype=dtype)
+    query[0, 30] = NAN
+    seen = rng.random((50, 50)) < 0.5
+    weights = selfattn.attention(query, key, value, seen, window=(9, 4), return_weights=True)[1]
+    looks = seen[30] & (np.arange(50) >= 21) & (np.arange(50) <= 34)
+    assert np.array_equal(np.isnan(weights[0, 30]), looks)
+    assert (weights[0, 30][~looks] == 0).all()

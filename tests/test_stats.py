@@ -189,6 +189,11 @@ def test_no_heads():
     assert found.received.shape == (0, 3)
 
 
+def test_more_rows_than_memory_is_kept_for():
+    query, key = np.zeros((1, 600_000, 1), np.float32), np.zeros((1, 1, 1), np.float32)
+    assert selfattn.attention_stats(query, key, stats=("received",)).received == 600_000
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weights_of_zero(unit, dtype):
     """A key that is seen is kept, also with weight 0; a hidden one is not."""
