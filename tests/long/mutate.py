@@ -54,7 +54,7 @@ TESTS = {
     f"{TILES}/visible.h": MASKS,
     f"{TILES}/groups.h": MASKS,
     f"{TILES}/scores.h": MASKS,
-    f"{TILES}/stats_rows.h": ["tests/test_stats.py::test_weights_of_zero", STATS,
+    f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py::test_weights_of_zero", STATS,
                               "tests/test_stats.py::test_bits_of_the_weights"],
 }  # fmt: skip
 FILES = list(TESTS)

@@ -1,0 +1,53 @@
+"""attention_stats where something is missing, zero or large."""
+
+import numpy as np
+import pytest
+
+import selfattn
+from arrays import qkv
+
+
+def test_overview_alone(rng):
+    q, k, _ = qkv(rng, 9, 9, 4)
+    found = selfattn.attention_stats(q, k, stats=(), overview=9)
+    assert found.entropy is None
+    assert found.received is None
+    np.testing.assert_allclose(found.overview.max, found.to_dense(rows=slice(None)), rtol=1e-6)
+
+
+def test_no_heads():
+    x = np.ones((0, 3, 4), np.float32)
+    found = selfattn.attention_stats(x, x, x, top_k=2)
+    assert found.output.shape == (0, 3, 4)
+    assert found.received.shape == (0, 3)
+
+
+def test_more_rows_than_memory_is_kept_for():
+    query, key = np.zeros((1, 600_000, 1), np.float32), np.zeros((1, 1, 1), np.float32)
+    assert selfattn.attention_stats(query, key, stats=("received",)).received == 600_000
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_of_zero(unit, dtype):
+    """A key that is seen is kept, also with weight 0; a hidden one is not."""
+    n = 20
+    key = np.where(np.arange(n) == 3, 0, -1e4)[:, None].astype(dtype)
+    mask = np.arange(n) % 2 == 1
+    found = selfattn.attention_stats(np.ones((n, 1), dtype), key, mask=mask, scale=1.0, top_k=n)
+    expected = [3, *(j for j in range(1, n, 2) if j != 3), *[-1] * (n // 2)]
+    assert (found.top_indices == expected).all()
+    assert (found.top_weights == (np.arange(n) == 0)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_window_over_many_blocks(unit, rng, dtype):
+    """Most blocks of rows see nothing of most tiles of keys."""
+    q, k, _ = qkv(rng, 2500, 2500, 4, dtype=dtype)
+    columns = rng.standard_normal((2500, 1))
+    found = selfattn.attention_stats(q, k, window=(40, 3), column_weights=columns,
+                                     head_scores=[("window", 20)])  # fmt: skip
+    weights = selfattn.attention(q, k, k, window=(40, 3), return_weights=True)[1].astype(float)
+    np.testing.assert_allclose(found.received, weights.sum(-2), rtol=1e-5)
+    np.testing.assert_allclose(found.weighted[0], weights[0].T @ columns, rtol=1e-4, atol=1e-5)
+    inside = np.tril(np.triu(weights[0], -20), 20).sum() / 2500
+    np.testing.assert_allclose(found.head_scores["window"], inside, rtol=1e-5)
