@@ -211,12 +211,9 @@ static ptrdiff_t linear_few_rows(linear_work *w, sa_stop stop)
     const ptrdiff_t least = by_streams ? LANES : LINEAR_SUMS;
     ptrdiff_t col = b->col_begin;
     load_few_rows(w);
-    while (b->col_end - col >= least) {
+    while (b->col_end - col >= least && !stop.stop(stop.context)) {
         const ptrdiff_t left = b->col_end - col, some = left < w->width ? left : w->width;
         const ptrdiff_t n = by_streams ? some / LANES * LANES : some, ld = round_up(n, LANES);
-        if (stop.stop(stop.context)) {
-            return b->col_end;
-        }
         multiply_few_rows(w, col, n, ld);
         store_columns(w, col, n, NR, ld);
         col += n;

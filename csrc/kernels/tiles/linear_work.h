@@ -22,7 +22,7 @@ enum {
 };
 
 /* A few rows: how many, and columns at a time, of either orientation of W; see linear_rows.h. */
-enum { DOT_ROWS = 16, DOT_COLUMNS = 128, STREAM_ROWS = 8, STREAM_COLUMNS = 512 };
+enum { DOT_ROWS = 16, DOT_COLUMNS = 128, STREAM_ROWS = 8, STREAM_COLUMNS = 3072 };
 
 _Static_assert(LINEAR_STRIP <= LEAST_STRIP && LINEAR_CHUNK % LINEAR_STRIP == 0, "whole strips");
 
