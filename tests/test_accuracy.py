@@ -133,6 +133,20 @@ def test_flat_scores_over_long_positive_values(unit, rng, dtype, n_q):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_q", [1, 4, 16, 64])
+@pytest.mark.parametrize("n_k", [480, 500, 512, 1100])
+def test_mean_of_equal_values(unit, rng, dtype, n_q, n_k):
+    """A column of one number, whose sum rounds the same way at every step: among thousands of such
+    numbers are those that round worst."""
+    numbers = 1 + rng.random(4096).astype(dtype)
+    value = np.broadcast_to(numbers, (n_k, 4096)).copy()
+    key = rng.standard_normal((n_k, 2)).astype(dtype)
+    got = selfattn.attention(np.zeros((n_q, 2), dtype), key, value)
+    error = np.abs(got.astype(np.longdouble) - numbers) / numbers
+    assert error.max() <= 8 * np.finfo(dtype).eps / 2
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", ["normal", "positive", "large"])
 @pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 3000, 128)])
 def test_rms_at_most_twice_numpys(unit, rng, dtype, kind, shape):

@@ -21,6 +21,8 @@
  *   v_load_bytes(p)                  v_load from any address: a mask need not be aligned to its type
  *   v_fetch(p)                       the same into a register, where compilers would rather read
  *                                    memory for each of two uses
+ *   v_pinned(a)                      a, in a register from here on: compilers would rather read a
+ *                                    constant from memory for each of its uses
  *   v_load_f16 v_load_bf16           v_load_bytes from 16-bit numbers; float units only
  *   v_store_f16                      float units only
  */
@@ -61,7 +63,6 @@ typedef int64_t real_bits;
 #define SIGNIFICAND_BITS 23
 typedef int32_t real_bits;
 #endif
-#define MAX_ROW_STRIDE 1024 /* bytes; see reads_v_in_place */
 
 #include "tiles/exp.h"
 #include "tiles/tanh.h"

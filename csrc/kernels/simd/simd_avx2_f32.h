@@ -25,6 +25,13 @@ static SA_INLINE vec v_set1(real x) { return _mm256_set1_ps(x); }
 static SA_INLINE vec v_load(const real *p) { return _mm256_loadu_ps(p); }
 static SA_INLINE vec v_load_bytes(const void *p) { return _mm256_loadu_ps(p); }
 static SA_INLINE vec v_fetch(const void *p) { return _mm256_castsi256_ps(_mm256_lddqu_si256(p)); }
+
+static SA_INLINE vec v_pinned(vec a)
+{
+    __asm__ volatile("" : "+x"(a));
+    return a;
+}
+
 static SA_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }

@@ -22,6 +22,13 @@ static SA_INLINE vec v_set1(real x) { return _mm256_set1_pd(x); }
 static SA_INLINE vec v_load(const real *p) { return _mm256_loadu_pd(p); }
 static SA_INLINE vec v_load_bytes(const void *p) { return _mm256_loadu_pd(p); }
 static SA_INLINE vec v_fetch(const void *p) { return _mm256_castsi256_pd(_mm256_lddqu_si256(p)); }
+
+static SA_INLINE vec v_pinned(vec a)
+{
+    __asm__ volatile("" : "+x"(a));
+    return a;
+}
+
 static SA_INLINE void v_store(real *p, vec a) { _mm256_storeu_pd(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm256_add_pd(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_pd(a, b); }

@@ -22,6 +22,8 @@ static SA_INLINE vec v_set1(real x) { return _mm512_set1_ps(x); }
 static SA_INLINE vec v_load(const real *p) { return _mm512_loadu_ps(p); }
 static SA_INLINE vec v_load_bytes(const void *p) { return _mm512_loadu_ps(p); }
 static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
+static SA_INLINE vec v_pinned(vec a) { return a; }
+
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }

@@ -20,6 +20,7 @@ static SA_INLINE vec v_load_bytes(const void *p)
 
 static SA_INLINE vec v_load(const real *p) { return v_load_bytes(p); }
 static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
+static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { memcpy(p, &a, sizeof a); }
 

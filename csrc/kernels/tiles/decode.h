@@ -142,13 +142,8 @@ static void score_dots(const block_work *w, const key_tile *tile, const row_grou
     }
 }
 
-/* The four streams of V: keys j, j + 32, j + 64, j + 96 of 128, four steps to a part. */
-enum {
-    STREAMS = 4,
-    STREAM_KEYS = 32,
-    SPAN_KEYS = STREAMS * STREAM_KEYS,
-    PART_STEPS = VALUE_PART / STREAMS
-};
+/* The four streams of V: keys j, j + 32, j + 64, j + 96 of a stretch of 128, four steps to a part. */
+enum { STREAMS = 4, STREAM_KEYS = VALUE_STRETCH / STREAMS, PART_STEPS = 4 };
 
 /* part (+)= p v for the keys at[0 .. keys); rows of p are ldp apart, those of v v_stride bytes */
 static SA_INLINE void value_step(const int rows, const int keys, const bool is_first, ptrdiff_t n,
@@ -217,7 +212,7 @@ typedef void value_function(bool is_first, ptrdiff_t n, const real *p, ptrdiff_t
 
 VALUE_STEPS(real, REAL_DTYPE)
 
-/* part = p v over the keys of [first, last) in a part that starts at key `begin` of its span;
+/* part = p v over the keys of [first, last) in a part that starts at key `begin` of its stretch;
  * returns whether there are any. */
 static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
                        ptrdiff_t n, const real *p, const real *v, ptrdiff_t ldv, real *part)
@@ -227,7 +222,7 @@ static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff
     for (ptrdiff_t j = begin; j < begin + PART_STEPS; j++) {
         ptrdiff_t at[STREAMS];
         int keys = 0;
-        for (ptrdiff_t key = j; key < j + SPAN_KEYS; key += STREAM_KEYS) {
+        for (ptrdiff_t key = j; key < j + VALUE_STRETCH; key += STREAM_KEYS) {
             if (key >= first && key < last) {
                 at[keys++] = key;
             }
@@ -241,14 +236,13 @@ static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff
     return !is_first;
 }
 
-/* o = diag(alpha) o + part, or part without alpha */
-static void add_value_part(real *o, const real *part, const real *alpha, ptrdiff_t rows,
-                           ptrdiff_t n)
+/* o = diag(alpha) o + x, or x without alpha */
+static void add_values(real *o, const real *x, const real *alpha, ptrdiff_t rows, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < rows; i++) {
         for (ptrdiff_t c = i * n; c < (i + 1) * n; c += LANES) {
-            const vec x = v_load(part + c);
-            v_store(o + c, alpha ? v_fma(v_load(o + c), v_set1(alpha[i]), x) : x);
+            const vec sum = v_load(x + c);
+            v_store(o + c, alpha ? v_fma(v_load(o + c), v_set1(alpha[i]), sum) : sum);
         }
     }
 }
@@ -262,13 +256,18 @@ static SA_NOINLINE void gather_streams(const block_work *w, ptrdiff_t first, ptr
     for (int i = 0; i < TILE_ROWS; i++) {
         ones[i] = 1;
     }
-    for (ptrdiff_t span = first / SPAN_KEYS * SPAN_KEYS; span < last; span += SPAN_KEYS) {
-        for (ptrdiff_t j = span; j < span + STREAM_KEYS; j += PART_STEPS) {
-            if (value_part(j, first, last, rows, w->ldo, p, v, ldv, w->part)) {
-                add_value_part(o, w->part, alpha, rows, w->ldo);
-                alpha = ones;
+    for (ptrdiff_t key = first / VALUE_STRETCH * VALUE_STRETCH; key < last; key += VALUE_STRETCH) {
+        real *stretch = w->part, *part = stretch;
+        for (ptrdiff_t j = key; j < key + STREAM_KEYS; j += PART_STEPS) {
+            if (value_part(j, first, last, rows, w->ldo, p, v, ldv, part)) {
+                if (part > stretch) {
+                    add_values(stretch, part, ones, rows, w->ldo);
+                }
+                part = stretch + TILE_ROWS * w->ldo;
             }
         }
+        add_values(o, stretch, alpha, rows, w->ldo);
+        alpha = ones;
     }
 }
 

@@ -36,19 +36,22 @@ enum { EXP2_DEGREE = sizeof exp2_terms / sizeof exp2_terms[0] - 1 };
 _Static_assert(EXP_CHAINS == 4, "exp2_shifted adds four");
 enum { EXP_HALF = EXP_CHAINS * LANES, EXP_STEP = 2 * EXP_HALF, SUM_STEPS = 2 };
 
-/* p[i] = the series of Q at f[i] from the term `least` on, divided by f^least. n chains side by
+/* p[i] = the series of Q at f[i] from the term `lowest` on, divided by f^lowest. n chains side by
  * side: one alone waits for its own latency. */
-static SA_INLINE void exp2_series(const int n, const int least, const vec *f, vec *p)
+static SA_INLINE void exp2_series(const int n, const int lowest, const vec *f, vec *p)
 {
+    const vec highest = v_pinned(v_set1(exp2_terms[EXP2_DEGREE]));
+    const vec next = v_pinned(v_set1(exp2_terms[EXP2_DEGREE - 1]));
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        p[i] = v_fma(f[i], v_set1(exp2_terms[EXP2_DEGREE]), v_set1(exp2_terms[EXP2_DEGREE - 1]));
+        p[i] = v_fma(f[i], highest, next);
     }
     SA_UNROLL
-    for (int term = EXP2_DEGREE - 2; term >= least; term--) {
+    for (int term = EXP2_DEGREE - 2; term >= lowest; term--) {
+        const vec a = v_pinned(v_set1(exp2_terms[term]));
         SA_UNROLL
         for (int i = 0; i < n; i++) {
-            p[i] = v_fma(p[i], f[i], v_set1(exp2_terms[term]));
+            p[i] = v_fma(p[i], f[i], a);
         }
     }
 }
@@ -68,9 +71,10 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
         }
     }
     exp2_series(n, 0, f, p);
+    const vec one = v_pinned(v_set1(1));
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        p[i] = v_scale(v_fma(f[i], p[i], v_set1(1)), k[i]);
+        p[i] = v_scale(v_fma(f[i], p[i], one), k[i]);
         v_store(s + i * LANES, p[i]);
     }
     if (n == 1) {

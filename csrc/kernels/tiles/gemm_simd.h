@@ -4,9 +4,10 @@
  * where they lie; the accumulators stay in registers. Scores use it with A = Q and B = a packed K
  * panel, the output with A = P and B = V.
  *
- * Every element of C is a sum of parts, each one chain of multiply-adds over `part` steps of depth
- * that starts from zero: short chains keep the rounding small that adds up where terms have one
- * sign. An element's bits do not depend on the tile that it falls into.
+ * Every element of C is a sum of stretches, a stretch a sum of parts, and a part one chain of
+ * multiply-adds that starts from zero: short chains and short sums of them keep the rounding small
+ * that adds up where terms have one sign. An element's bits do not depend on the tile that it falls
+ * into.
  *
  * Tile shapes: rows * vectors <= MAX_ACCUMULATORS, so that the accumulators, one row of B and one
  * broadcast fit the register file, and enough chains hide the latency of the multiply-add.
@@ -14,15 +15,25 @@
 #ifndef SA_GEMM_SIMD_H
 #define SA_GEMM_SIMD_H
 
-/* A chain over all of a long product would lose more than the error bound allows where the terms
- * have one sign. So products are summed in parts, parts in stretches, and stretches at last. Parts
- * start at multiples of their length, whatever is left out of a tile. */
-enum { SCORE_PART = 16, SCORE_STRETCH = 128, VALUE_PART = 16 };
+/* 512 equal terms are summed within 6.9 u, whatever they are, as six parts to each of four stretches;
+ * as 32 parts of 16 alone within 9.0 u, and the bound of outputs is 8 u. Stretches start at multiples
+ * of their length, and parts of theirs from there, whatever is left out of a tile. */
+enum { SCORE_PART = 16, SCORE_STRETCH = 128, VALUE_PART = 22, VALUE_STRETCH = 128 };
 
-/* How a depth is cut: the first part has `head` steps, the others `part`, the last what is left. */
+/* How a depth is cut: the first part has `head` steps, the others `part`, those at the end of a
+ * stretch what is left of it; the first stretch ends at `stop`, the others are `stretch` long. Parts
+ * of a stretch are added up in sums [MAX_ACCUMULATORS * LANES], which stretches of one part do
+ * without. */
 typedef struct {
-    ptrdiff_t depth, head, part;
+    ptrdiff_t depth, head, part, stop, stretch;
+    real *sums;
 } gemm_depth;
+
+static SA_INLINE gemm_depth cut_in_parts(ptrdiff_t depth, ptrdiff_t part)
+{
+    const ptrdiff_t head = depth < part ? depth : part;
+    return (gemm_depth){depth, head, part, head, part, NULL};
+}
 
 typedef void gemm_tile(gemm_depth k, const real *restrict a, ptrdiff_t a_row, ptrdiff_t a_step,
                        const real *restrict b, ptrdiff_t ldb, real *restrict c, ptrdiff_t ldc,
@@ -83,6 +94,17 @@ static SA_INLINE void gemm_store(const int rows, const int vectors, const gemm_u
     }
 }
 
+/* acc = sums + acc */
+static SA_INLINE void add_sums(const int n, const real *restrict sums, vec *acc)
+{
+    SA_UNROLL
+    for (int i = 0; i < n; i++) {
+        acc[i] = v_add(v_load(sums + i * LANES), acc[i]);
+    }
+}
+
+static SA_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
 static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_depth k,
                                      const real *restrict a, /* [rows, depth] */
                                      const ptrdiff_t a_row, const ptrdiff_t a_step,
@@ -90,12 +112,26 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_dep
                                      ptrdiff_t ldb, real *restrict c, /* [rows, vectors] */
                                      ptrdiff_t ldc, const real *beta) /* [rows] or NULL */
 {
-    ptrdiff_t begin = 0, end = k.head;
-    do {
+    ptrdiff_t stop = k.stop;
+    for (ptrdiff_t begin = 0, end = k.head; begin < k.depth;) {
         vec acc[MAX_ACCUMULATORS];
-        gemm_part(rows, vectors, end - begin, a + begin * a_step, a_row, a_step, b + begin * ldb,
-                  ldb, acc);
-        if (begin > 0) {
+        const bool is_first = begin == 0;
+        const ptrdiff_t stretch = begin;
+        for (;;) {
+            gemm_part(rows, vectors, end - begin, a + begin * a_step, a_row, a_step,
+                      b + begin * ldb, ldb, acc);
+            if (end == stop) {
+                break;
+            }
+            gemm_store(rows, vectors, begin > stretch ? GEMM_ADD : GEMM_REPLACE, acc, k.sums,
+                       vectors * LANES, NULL);
+            begin = end;
+            end = least(end + k.part, stop);
+        }
+        if (begin > stretch) {
+            add_sums(rows * vectors, k.sums, acc);
+        }
+        if (!is_first) {
             gemm_store(rows, vectors, GEMM_ADD, acc, c, ldc, NULL);
         } else if (beta) {
             gemm_store(rows, vectors, GEMM_SCALE, acc, c, ldc, beta);
@@ -103,8 +139,9 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_dep
             gemm_store(rows, vectors, GEMM_REPLACE, acc, c, ldc, NULL);
         }
         begin = end;
-        end = end + k.part < k.depth ? end + k.part : k.depth;
-    } while (begin < k.depth);
+        end = least(end + k.part, k.depth);
+        stop = least(stop + k.stretch, k.depth);
+    }
 }
 
 #define GEMM_TILE(rows, vectors)                                                                 \

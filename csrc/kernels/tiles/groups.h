@@ -24,7 +24,7 @@ typedef struct {
     bool loaded;
     const real *k; /* panels, or rows with stride ldk */
     ptrdiff_t ldk;
-    const real *v; /* [n, ldv] */
+    const real *v; /* strips of NR columns, n_keys * NR apart, or rows; of either with stride ldv */
     ptrdiff_t ldv;
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
 } key_tile;

@@ -79,10 +79,10 @@ static void multiply_columns(const linear_work *w, ptrdiff_t col, ptrdiff_t n)
     for (ptrdiff_t first = 0; first < n_in; first += strip) {
         const ptrdiff_t left = n_in - first, depth = left < strip ? left : strip;
         const ptrdiff_t end = first + depth, steps = steps_of(depth);
-        gemm_depth k = {depth, depth < LINEAR_PART ? depth : LINEAR_PART, LINEAR_PART};
+        gemm_depth k = cut_in_parts(depth, LINEAR_PART);
         panel_layout to = {.panel = depth * NR, .block = LANES * NR, .lane = NR};
         if (takes_strips(w->plan)) {
-            k = (gemm_depth){LANES * steps, steps, steps};
+            k = cut_in_parts(LANES * steps, steps);
             to = (panel_layout){.panel = LANES * steps * NR, .block = NR, .lane = steps * NR};
         }
         pack_strip(w, first, depth, col, n, to);

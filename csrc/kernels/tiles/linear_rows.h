@@ -168,7 +168,7 @@ static void multiply_streams(const linear_work *w, ptrdiff_t first, ptrdiff_t de
                                                                 w->part + i * n);
                 }
             }
-            add_value_part(w->sum, w->part, part == first ? NULL : ones, w->block->rows, n);
+            add_values(w->sum, w->part, part == first ? NULL : ones, w->block->rows, n);
         }
     }
 }

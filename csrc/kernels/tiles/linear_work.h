@@ -14,6 +14,8 @@
 #ifndef SA_LINEAR_WORK_H
 #define SA_LINEAR_WORK_H
 
+#define MAX_ROW_STRIDE 1024 /* bytes: rows further apart meet in few cache sets */
+
 enum {
     LINEAR_PART = LANES > 8 ? 16 : 32,
     LINEAR_STRIP = LINEAR_PART * LANES,

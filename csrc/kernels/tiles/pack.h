@@ -1,8 +1,9 @@
 /* pack.h -- the caller's layout on one side, aligned rows of `real` on the other.
  *
  * Every element type and every stride (negative, zero, not a multiple of anything) is read and
- * written here and nowhere else: load_row, store_row, and two ways to lay out a tile:
+ * written here and nowhere else: load_row, store_row, and three ways to lay out a tile:
  *   pack_rows     [n, d]            rows, padded with zeros to ld
+ *   pack_strips   [d / NR][n][NR]   rows cut into strips: the B operand of the outputs
  *   pack_panels   [n / NR][d][NR]   keys in lanes: the B operand of the scores
  */
 #ifndef SA_PACK_H
@@ -155,6 +156,41 @@ static void pack_rows(real *restrict dst, ptrdiff_t ld, const sa_matrix *m, ptrd
         for (ptrdiff_t c = d; c < ld; c++) {
             row[c] = 0;
         }
+    }
+}
+
+static SA_INLINE void pack_strips_of(real *restrict dst, const sa_matrix *m, const sa_dtype t,
+                                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
+{
+    enum { AHEAD = 8 };
+    const bool contiguous = is_contiguous(m->col_stride, t);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const char *row = m->data + (first + i) * m->row_stride;
+        real *to = dst + i * NR;
+        ptrdiff_t c = 0;
+        prefetch_rows(m, first + i + AHEAD, i + AHEAD < n, d);
+        for (; contiguous && c + NR <= d; c += NR, to += n * NR) {
+            SA_UNROLL
+            for (int j = 0; j < NR; j += LANES) {
+                v_store(to + j, load_lanes(row + (c + j) * dtype_size(t), t));
+            }
+        }
+        for (; c < d; c += NR, to += n * NR) {
+            const ptrdiff_t width = d - c < NR ? d - c : NR;
+            load_row(to, row + c * m->col_stride, m->col_stride, t, width);
+            memset(to + width, 0, (size_t)(NR - width) * sizeof(real));
+        }
+    }
+}
+
+/* Rows [first, first + n), zeros up to a multiple of NR columns. */
+static SA_NOINLINE void pack_strips(real *restrict dst, const sa_matrix *m, ptrdiff_t first,
+                                    ptrdiff_t n, ptrdiff_t d)
+{
+    if (m->dtype == REAL_DTYPE) {
+        pack_strips_of(dst, m, REAL_DTYPE, first, n, d);
+    } else {
+        pack_strips_of(dst, m, m->dtype, first, n, d);
     }
 }
 

@@ -8,7 +8,7 @@ static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, con
 {
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
         const ptrdiff_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
-        gemm_rows(rows, n, (gemm_depth){k, k, k}, (const real *)a + i * k, k, 1, b, n,
+        gemm_rows(rows, n, cut_in_parts(k, k), (const real *)a + i * k, k, 1, b, n,
                   (real *)c + i * n, n, NULL);
     }
 }

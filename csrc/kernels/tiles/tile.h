@@ -6,15 +6,13 @@
 #ifndef SA_TILE_H
 #define SA_TILE_H
 
-/* V can be read where it lies if its rows are whole vectors of the compute type, near enough to
- * each other that a column of the tile does not fall into few cache sets. */
+/* V can be read where it lies if its rows are whole vectors of the compute type. */
 static bool reads_v_in_place(const block_work *w)
 {
     const sa_matrix *v = &w->head->value;
     const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     return dtype_size(v->dtype) == size && v->col_stride == size && w->ldo == w->plan->d_v &&
-           v->row_stride % size == 0 && v->row_stride < MAX_ROW_STRIDE &&
-           v->row_stride > -MAX_ROW_STRIDE;
+           v->row_stride % size == 0;
 }
 
 static void load_keys(block_work *w, key_tile *tile)
@@ -28,10 +26,16 @@ static void load_keys(block_work *w, key_tile *tile)
     tile->loaded = true;
 }
 
+/* A column of the register tile walks down V. In rows a power of two apart it would meet few cache
+ * sets and turn to the second-level cache at every step; in strips it is a stream. */
 static void load_values(block_work *w, key_tile *tile)
 {
     const sa_head *h = w->head;
-    if (reads_v_in_place(w)) {
+    if (w->plan->packed_keys) {
+        pack_strips(w->v, &h->value, tile->key, tile->n_keys, w->plan->d_v);
+        tile->v = w->v;
+        tile->ldv = NR;
+    } else if (reads_v_in_place(w)) {
         tile->ldv = h->value.row_stride / (ptrdiff_t)sizeof(real);
         tile->v = (const real *)(const void *)h->value.data + tile->key * tile->ldv;
     } else {
@@ -42,41 +46,18 @@ static void load_values(block_work *w, key_tile *tile)
 }
 
 /* At least two parts, so that short products gain too. */
-static gemm_depth score_depth(ptrdiff_t d)
+static gemm_depth score_depth(const block_work *w)
 {
-    const ptrdiff_t half = round_up((d + 1) / 2, 4), part = half < SCORE_PART ? half : SCORE_PART;
-    return (gemm_depth){d, d < part ? d : part, part};
-}
-
-/* s += x, x [rows, NR] */
-static void add_scores(real *restrict s, const real *restrict x, ptrdiff_t rows, ptrdiff_t width)
-{
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        for (ptrdiff_t j = 0; j < width; j += LANES) {
-            v_store(s + i * SCORE_LD + j,
-                    v_add(v_load(s + i * SCORE_LD + j), v_load(x + i * NR + j)));
-        }
-    }
-}
-
-/* s += the products over the features beyond the first stretch, a stretch at a time */
-static SA_NOINLINE void score_more(const real *q, const real *panel, ptrdiff_t d, ptrdiff_t rows,
-                                   ptrdiff_t width, real *s)
-{
-    for (ptrdiff_t c = SCORE_STRETCH; c < d; c += SCORE_STRETCH) {
-        real more[TILE_ROWS * NR];
-        const ptrdiff_t left = d - c < SCORE_STRETCH ? d - c : SCORE_STRETCH;
-        gemm_rows(rows, width, score_depth(left), q + c * TILE_ROWS, 1, TILE_ROWS, panel + c * NR,
-                  NR, more, NR, NULL);
-        add_scores(s, more, rows, width);
-    }
+    const ptrdiff_t d = w->plan->d, half = round_up((d + 1) / 2, 4);
+    const ptrdiff_t part = least(half, SCORE_PART);
+    return (gemm_depth){d, least(d, part), part, least(d, SCORE_STRETCH), SCORE_STRETCH, w->sums};
 }
 
 static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
                                      const row_group *groups, int n_groups, real *s0)
 {
     const ptrdiff_t d = w->plan->d;
-    const gemm_depth depth = score_depth(d < SCORE_STRETCH ? d : SCORE_STRETCH);
+    const gemm_depth depth = score_depth(w);
     for (ptrdiff_t j = 0; j < tile->n_keys; j += NR) {
         const real *panel = tile->k + j * d;
         for (int i = 0; i < n_groups; i++) {
@@ -89,9 +70,6 @@ static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
             const ptrdiff_t left = round_up(g->last - j, LANES);
             const ptrdiff_t width = left < NR ? left : NR;
             gemm_rows(g->rows, width, depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
-            if (d > SCORE_STRETCH) {
-                score_more(q, panel, d, g->rows, width, s);
-            }
         }
     }
 }
@@ -154,13 +132,23 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
     }
 }
 
+/* Columns of V that lie side by side, key by key: of a strip, or all */
+static ptrdiff_t strip_width(const block_work *w)
+{
+    return w->plan->packed_keys ? (ptrdiff_t)NR : w->ldo;
+}
+
 static bool is_v_finite(const block_work *w, key_tile *tile)
 {
     if (tile->v_state == V_UNKNOWN) {
         vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
-        for (ptrdiff_t j = 0; j < tile->n_keys; j++) {
-            for (ptrdiff_t c = 0; c < w->ldo; c += LANES) {
-                zero = v_fma(v_load(tile->v + j * tile->ldv + c), v_zero(), zero);
+        const ptrdiff_t width = strip_width(w);
+        for (ptrdiff_t c = 0; c < w->ldo; c += width) {
+            for (ptrdiff_t j = 0; j < tile->n_keys; j++) {
+                const real *v = tile->v + c * tile->n_keys + j * tile->ldv;
+                for (ptrdiff_t i = 0; i < width; i += LANES) {
+                    zero = v_fma(v_load(v + i), v_zero(), zero);
+                }
             }
         }
         tile->v_state = v_reduce_add(zero) == 0 ? V_FINITE : V_NOT_FINITE;
@@ -171,38 +159,56 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
 /* Two to a few rows. One alone takes whole rows of V as it is. */
 static bool takes_streams(const block_work *w) { return !w->plan->packed_keys && w->n_rows > 1; }
 
-/* Columns [0, width) of o = diag(alpha) o + p v over the group's keys; p and v start at the tile's
- * first key. */
-static SA_INLINE void gather_part(const block_work *w, const row_group *g, ptrdiff_t rows,
-                                  ptrdiff_t width, const real *p, const real *v, ptrdiff_t ldv,
-                                  real *o, const real *alpha)
+static gemm_depth value_depth(const block_work *w, const row_group *g)
 {
-    const ptrdiff_t n = g->last - g->first, left = VALUE_PART - g->first % VALUE_PART;
-    const gemm_depth depth = {n, n < left ? n : left, VALUE_PART};
-    gemm_rows(rows, width, depth, p + g->first, SCORE_LD, 1, v + g->first * ldv, ldv, o, w->ldo,
-              alpha);
+    const ptrdiff_t n = g->last - g->first, at = g->first % VALUE_STRETCH;
+    const ptrdiff_t stop = least(n, VALUE_STRETCH - at);
+    const ptrdiff_t head = least(stop, VALUE_PART - at % VALUE_PART);
+    return (gemm_depth){n, head, VALUE_PART, stop, VALUE_STRETCH, w->sums};
+}
+
+/* o = diag(alpha) o + p v over the group's keys, for the columns from c on that lie side by side in
+ * v; p and v start at the tile's first key. */
+static SA_INLINE void gather_strip(const block_work *w, const key_tile *tile, const row_group *g,
+                                   ptrdiff_t rows, ptrdiff_t c, const real *p, const real *v,
+                                   ptrdiff_t ldv, real *o, const real *alpha)
+{
+    gemm_rows(rows, least(w->ldo - c, strip_width(w)), value_depth(w, g), p + g->first, SCORE_LD, 1,
+              v + c * tile->n_keys + g->first * ldv, ldv, o + c, w->ldo, alpha);
+}
+
+/* v_seen = the tile's V, and 0 at the keys of the group that row r does not see */
+static void copy_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t r)
+{
+    uint8_t bytes[SA_MAX_TILE_KEYS];
+    const ptrdiff_t width = strip_width(w);
+    mask_bytes(w, r, tile->key + g->first, g->last - g->first, bytes);
+    for (ptrdiff_t j = g->first; j < g->last; j++) {
+        const ptrdiff_t key = tile->key + j;
+        const bool seen = key >= w->first[r] && key < w->last[r] && bytes[j - g->first];
+        for (ptrdiff_t c = 0; c < w->ldo; c += width) {
+            real *to = w->v_seen + c * tile->n_keys + j * width;
+            if (seen) {
+                memcpy(to, tile->v + c * tile->n_keys + j * tile->ldv,
+                       (size_t)width * sizeof(real));
+            } else {
+                memset(to, 0, (size_t)width * sizeof(real));
+            }
+        }
+    }
 }
 
 static void gather_row_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t i,
                             const real *p, real *o, const real *alpha)
 {
-    const ptrdiff_t r = g->row + i;
-    uint8_t bytes[SA_MAX_TILE_KEYS];
-    mask_bytes(w, r, tile->key + g->first, g->last - g->first, bytes);
-    for (ptrdiff_t j = g->first; j < g->last; j++) {
-        const ptrdiff_t key = tile->key + j;
-        const bool seen = key >= w->first[r] && key < w->last[r] && bytes[j - g->first];
-        real *row = w->v_seen + j * w->ldo;
-        if (seen) {
-            memcpy(row, tile->v + j * tile->ldv, (size_t)w->ldo * sizeof(real));
-        } else {
-            memset(row, 0, (size_t)w->ldo * sizeof(real));
-        }
-    }
+    const ptrdiff_t width = strip_width(w);
+    copy_seen(w, tile, g, g->row + i);
     if (takes_streams(w)) {
-        gather_streams(w, g->first, g->last, 1, p, w->v_seen, w->ldo, o, alpha);
-    } else {
-        gather_part(w, g, 1, w->ldo, p, w->v_seen, w->ldo, o, alpha);
+        gather_streams(w, g->first, g->last, 1, p, w->v_seen, width, o, alpha);
+        return;
+    }
+    for (ptrdiff_t c = 0; c < w->ldo; c += width) {
+        gather_strip(w, tile, g, 1, c, p, w->v_seen, width, o, alpha);
     }
 }
 
@@ -215,8 +221,8 @@ static void gather_group_seen(block_work *w, const key_tile *tile, const row_gro
     }
 }
 
-/* O = diag(alpha) O + P V for all groups, or P V where O holds nothing yet. A strip of V, as wide as
- * the register tile, serves all groups; one group alone takes whole rows of V. */
+/* O = diag(alpha) O + P V for all groups, or P V where O holds nothing yet. A strip of V serves all
+ * groups. */
 static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_group *groups,
                                       int n_groups, const row_state *st)
 {
@@ -232,18 +238,15 @@ static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_g
             gather_group_seen(w, tile, g, w->s + at * SCORE_LD, st->o + g->row * w->ldo, alpha[k]);
         }
     }
-    const bool streams = takes_streams(w);
-    const ptrdiff_t strip = n_groups > 1 && !streams ? NR : w->ldo;
-    for (ptrdiff_t c = 0; c < w->ldo; c += strip) {
-        const ptrdiff_t width = w->ldo - c < strip ? w->ldo - c : strip;
+    for (ptrdiff_t c = 0; c < w->ldo; c += strip_width(w)) {
         for (int k = 0; k < n_groups; k++) {
             const row_group *g = &groups[k];
             const real *p = w->s + (g->row - groups[0].row) * SCORE_LD;
-            real *o = st->o + g->row * w->ldo + c;
-            if (!done[k] && streams) {
+            real *o = st->o + g->row * w->ldo;
+            if (!done[k] && takes_streams(w)) {
                 gather_streams(w, g->first, g->last, g->rows, p, tile->v, tile->ldv, o, alpha[k]);
             } else if (!done[k]) {
-                gather_part(w, g, g->rows, width, p, tile->v + c, tile->ldv, o, alpha[k]);
+                gather_strip(w, tile, g, g->rows, c, p, tile->v, tile->ldv, o, alpha[k]);
             }
         }
     }

@@ -48,9 +48,10 @@ typedef struct {
     real *low;                     /* [TILE_ROWS, SCORE_LD] what rounding took from t */
     real *term, *term_low;         /* [tile_keys] a row of mask, bias or ALiBi */
     real *k;                       /* panels or padded rows of a K tile */
-    real *v;                       /* [tile_keys, ldo] copy of a V tile */
+    real *v;                       /* strips or rows of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
-    real *part;                    /* [TILE_ROWS, ldo] see decode.h */
+    real *sums;                    /* of a stretch; see gemm_simd.h */
+    real *part;                    /* [2, TILE_ROWS, ldo] see gather_streams */
     bool *touched;                 /* [rows / TILE_ROWS] whether o of the state holds anything */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     long_sum *again_l;             /* [rows] the state of those rows, without o */
@@ -110,9 +111,11 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     const ptrdiff_t most_keys = plan->n_k < plan->tile_keys ? plan->n_k : plan->tile_keys;
     const ptrdiff_t tile_keys = round_up(most_keys, NR);
     w->k = carve(&c, (size_t)(tile_keys * w->ldq) * sizeof(real));
-    w->v = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
-    w->v_seen = carve(&c, (size_t)(tile_keys * w->ldo) * sizeof(real));
-    w->part = carve(&c, (size_t)(TILE_ROWS * w->ldo) * sizeof(real));
+    const size_t values = (size_t)(tile_keys * round_up(plan->d_v, NR)) * sizeof(real);
+    w->v = carve(&c, values);
+    w->v_seen = carve(&c, values);
+    w->sums = carve(&c, MAX_ACCUMULATORS * LANES * sizeof(real));
+    w->part = carve(&c, (size_t)(2 * TILE_ROWS * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
     const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + plan->tile_keys - 1) / plan->tile_keys : 0;
     w->kept_ld = plan->keeps_p ? round_up(plan->n_k, LANES) : 0;
