@@ -48,11 +48,11 @@ static void add_term(bounded_sum *sum, ptrdiff_t stride, ptrdiff_t limit)
     sum->n_terms++;
 }
 
-/* Whether terms [k, n_terms) can reach [low, high]; reach >= low is the largest sum they have, 0 if
- * there are none. */
+/* Whether terms [k, n_terms) can reach [low, high]; reach is the largest sum they have, 0 if there
+ * are none. */
 static bool can_reach(bounded_sum *sum, int k, ptrdiff_t reach, ptrdiff_t low, ptrdiff_t high)
 {
-    if (high < 0) {
+    if (high < 0 || low > reach) {
         return false;
     }
     if (low <= 0) {
