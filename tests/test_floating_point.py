@@ -153,7 +153,7 @@ def test_register_in_a_callback(rng, register, word):
     found.append(register.read())
     register.write(0x1F80)
     assert {hex(w & control) for w in found} == {hex(word & control)}
-    assert len(found) > 2
+    assert len(found) > 1
 
 
 FLUSHED = """
