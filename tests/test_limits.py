@@ -112,6 +112,16 @@ def test_windows_and_where_the_queries_stand(unit):
             selfattn.attention(square, square, square, window=window)
 
 
+def test_numbers_past_the_end_are_not_looked_at(unit):
+    lengths, heads = np.array([5, 5, 5, -1]), np.array([0.0, 0.0, np.nan])
+    for batch, n_heads in ((3, 2), (0, 2), (3, 0)):
+        x = zeros(batch, n_heads, 5, 6)
+        none = np.broadcast_to(heads[2:], n_heads) if n_heads == 0 else heads[:n_heads]
+        length = np.broadcast_to(lengths[3:], batch) if batch == 0 else lengths[:batch]
+        for options in ({"key_lengths": length}, {"sinks": none}, {"alibi_slopes": none}):
+            assert selfattn.attention(x, x, x, **options).shape == x.shape
+
+
 def test_numbers_of_each_head(unit):
     x = zeros(4, 5, 6)
     for name in ("sinks", "alibi_slopes"):
