@@ -254,3 +254,19 @@ def test_a_nan_row_is_nan_where_it_looks(unit, rng, dtype):
     looks = seen[30] & (np.arange(50) >= 21) & (np.arange(50) <= 34)
     assert np.array_equal(np.isnan(weights[0, 30]), looks)
     assert (weights[0, 30][~looks] == 0).all()
+
+
+@pytest.mark.parametrize("n_k", [1, 3, 8, 40, 600])
+@pytest.mark.parametrize("kind", [bool, "f2", "f4", "f8"], ids=str)
+def test_one_hidden_key(unit, rng, kind, n_k):
+    """The first or last key of a tile alone, behind masks of every type that lie side by side."""
+    query, key, value = qkv(rng, 20, n_k, 5, 3)
+    for hidden in {0, n_k // 512 * 512, n_k - 1}:
+        seen = np.arange(n_k) != hidden
+        mask = seen if kind is bool else np.where(seen, 0, -INF).astype(kind)
+        mask = np.broadcast_to(mask, (20, n_k)).copy()
+        expected = selfattn.attention(query, key, value, mask, return_weights=True)
+        poisoned = value.copy()
+        poisoned[:, hidden] = NAN
+        got = selfattn.attention(query, key, poisoned, mask, return_weights=True)
+        assert all(map(same_bits, got, expected))
