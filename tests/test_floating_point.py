@@ -108,7 +108,7 @@ class Register:
 @pytest.fixture
 def register():
     if not X86 or platform.libc_ver()[0] != "glibc":
-        pytest.skip("no MXCSR, or not where it is looked for")
+        pytest.skip("MXCSR is a register of x86, read here through glibc")
     mxcsr = Register()
     before = mxcsr.read()
     yield mxcsr
