@@ -39,6 +39,7 @@ STATS = "tests/test_stats.py::test_any_call"
 # Of a header's units only the float32 one is mutated.
 MASKS = [
     "tests/test_layouts.py::test_masks_that_hide_the_ends",
+    "tests/test_never_read.py",
     "tests/test_golden.py",
     ANY_CALL,
     "tests/test_nonfinite.py",
@@ -53,16 +54,20 @@ TESTS = {
     "csrc/core/plan.c": ["tests/test_plan.py", "tests/test_golden.py", ANY_CALL],
     f"{TILES}/visible.h": MASKS,
     f"{TILES}/groups.h": MASKS,
-    f"{TILES}/scores.h": MASKS,
-    f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py::test_weights_of_zero", STATS,
-                              "tests/test_stats.py::test_bits_of_the_weights"],
+    f"{TILES}/scores.h": ["tests/test_layouts.py::test_layouts_of_mask_and_bias", *MASKS],
+    f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py::test_weights_of_zero",
+                              "tests/test_stats.py::test_bits_of_the_weights", STATS,
+                              "tests/test_stats.py", "-k", "not float64 and not memory"],
 }  # fmt: skip
 FILES = list(TESTS)
 # Of these files, only what has to do with masks, tails and hidden keys.
 FUNCTIONS = {
-    f"{TILES}/scores.h": ("hide", "logits_row"),
-    f"{TILES}/stats_rows.h": ("sees_key", "offer_top", "take_largest"),
-}
+    f"{TILES}/scores.h": ["hide", "logits_row", "add_term", "add_given_row", "ADD_GIVEN",
+                          "add_mask", "cap_row", "scale_row", "add_terms"],
+    f"{TILES}/stats_rows.h": ["keep_logits", "sum_logits", "sum_far_logits", "sum_distances",
+                              "insert_top", "sees_key", "offer_top", "take_largest",
+                              "take_row_stats"],
+}  # fmt: skip
 NEEDED = 0.95
 CPU_SECONDS = 120  # a mutant that takes longer runs in a circle
 
