@@ -3,16 +3,19 @@
 import ctypes
 import ctypes.util
 import gc
+import os
 import platform
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import selfattn
 from arrays import qkv, same_bits
+from programs import PATIENCE, compile_program
 
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
 # fenv.h: nearest, downward, upward, toward zero; all exception flags.
@@ -154,6 +157,73 @@ def test_register_in_a_callback(rng, register, word):
     register.write(0x1F80)
     assert {hex(w & control) for w in found} == {hex(word & control)}
     assert len(found) > 1
+
+
+def converted(rng):
+    """Arguments that NumPy converts, and in doing so rounds, reads subnormals and overflows."""
+    whole = rng.integers(2**60, 2**62, (3, 2, 40, 8))
+    small = rng.standard_normal((3, 2, 40, 8))
+    small[..., 0] = 1e-40
+    yield tuple(whole), {"scale": 2.0**-124}
+    yield tuple(small.astype(">f4")), {}
+    yield (small[0], small[1].astype(np.float32), small[2].astype(np.float32)), {}
+    yield tuple(small), {"sinks": [2**60 + 1, 1], "alibi_slopes": np.array([1 / 3, 1], ">f8")}
+
+
+@pytest.mark.parametrize("word", WORDS, ids=hex)
+def test_register_where_numpy_converts(rng, no_collection, register, word):
+    for arrays, options in converted(rng):
+        expected = selfattn.attention(*arrays, **options)
+        register.write(word)
+        got = selfattn.attention(*arrays, **options)
+        after = register.read()
+        register.write(0x1F80)
+        assert hex(after) == hex(word)
+        assert same_bits(got, expected)
+
+
+EVERY_CALL = """
+from references import kinds
+from test_floating_point import Register
+
+register, functions, changed = Register(), kinds(False), []
+for name, function in functions.items():
+    for word in (0x1F80, 0x9FC0, 0x3FA0):
+        register.write(word)
+        function()
+        after = register.read()
+        register.write(0x1F80)
+        if (after ^ word) & ~0x3F:
+            changed.append((name, hex(word), hex(after)))
+print(len(functions), changed)
+"""
+
+
+@pytest.mark.usefixtures("register")
+def test_register_after_every_call():
+    """Each kind of call of tests/checks, errors included, leaves rounding, traps and flushing as
+    they were; flags are also NumPy's to raise where Python computes."""
+    here = Path(__file__).parent
+    run = subprocess.run([sys.executable, "-c", EVERY_CALL], capture_output=True, text=True,
+                         env=os.environ | {"PYTHONPATH": os.pathsep.join(
+                             [str(here), str(here / "checks"), os.environ.get("PYTHONPATH", "")])},
+                         timeout=120 * PATIENCE)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    number, changed = run.stdout.split(maxsplit=1)
+    assert int(number) > 100
+    assert changed.strip() == "[]"
+
+
+@pytest.mark.usefixtures("register")
+@pytest.mark.parametrize("word", WORDS, ids=hex)
+def test_register_on_the_threads_of_the_pool(tmp_path, word):
+    """Each of two is born under the caller's word, computes under the kernels', and ends as it
+    began; so does the caller. 0x9FC0 in all three items."""
+    program = compile_program(tmp_path, "control_word", "pool", "arena", "cpu")
+    run = subprocess.run(
+        [program, hex(word)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.split() == ["2", "3", "1"]
 
 
 FLUSHED = """

@@ -58,8 +58,9 @@ static PyArrayObject *leave_errstate(PyObject *state, PyArrayObject *array)
     return array;
 }
 
-/* A C-contiguous native copy. NumPy warns of a signalling NaN and rounds as the thread is set to;
- * a call promises to do neither. */
+/* A C-contiguous native copy. NumPy warns of a signalling NaN, raises flags, and rounds, flushes and
+ * traps as the thread is set to; a call promises to do none of it. The whole environment is put
+ * aside, as fegetround sees x87's mode only and not MXCSR's. */
 static PyArrayObject *new_copy(PyArrayObject *array, sa_dtype dtype)
 {
     PyArray_Descr *descr = sa_new_descr(dtype);
@@ -68,11 +69,12 @@ static PyArrayObject *new_copy(PyArrayObject *array, sa_dtype dtype)
         Py_XDECREF(descr);
         return NULL;
     }
-    const int rounding = fegetround();
-    fesetround(FE_TONEAREST);
+    fenv_t environment;
+    fegetenv(&environment);
+    fesetenv(FE_DFL_ENV);
     PyObject *copy = PyArray_FromArray(
         array, descr, NPY_ARRAY_CARRAY | NPY_ARRAY_ENSURECOPY | NPY_ARRAY_FORCECAST);
-    fesetround(rounding);
+    fesetenv(&environment);
     return leave_errstate(state, (PyArrayObject *)copy);
 }
 
