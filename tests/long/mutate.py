@@ -39,8 +39,8 @@ STATS = "tests/test_stats.py::test_any_call"
 # Of a header's units only the float32 one is mutated.
 MASKS = [
     "tests/test_layouts.py::test_masks_that_hide_the_ends",
-    "tests/test_never_read.py",
     "tests/test_golden.py",
+    "tests/test_never_read.py",
     ANY_CALL,
     "tests/test_nonfinite.py",
     "-k",
