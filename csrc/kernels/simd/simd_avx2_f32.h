@@ -14,7 +14,7 @@
 #define LANES 8
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
-#define EXP_CHAINS 4
+#define EXP_CHAINS 2
 #define MAX_ACCUMULATORS 12
 
 typedef float real;

@@ -31,56 +31,77 @@ static const float exp2_terms[] = {
     ((real)(SA_UNIT_IS_F64 ? 2.3190468138462996e-17 : -1.9046543e-9)) /* ln 2 - term 0 */
 enum { EXP2_DEGREE = sizeof exp2_terms / sizeof exp2_terms[0] - 1 };
 
-/* Rows of scores are worked on by steps of twice EXP_CHAINS vectors side by side, counted from the
- * start of the tile. So many steps are summed before their sum is widened. */
-_Static_assert(EXP_CHAINS == 4, "exp2_shifted adds four");
-enum { EXP_HALF = EXP_CHAINS * LANES, EXP_STEP = 2 * EXP_HALF, SUM_STEPS = 2 };
+/* EXP_CHAINS vectors go side by side, as one alone waits for its own latency. Their sums are added up
+ * over steps, counted from the start of the tile, before they are widened. */
+enum { EXP_TURN = EXP_CHAINS * LANES, STEP_VECTORS = 8, EXP_STEP = STEP_VECTORS * LANES };
+_Static_assert(EXP_STEP % EXP_TURN == 0, "a step is whole turns");
 
-/* p[i] = the series of Q at f[i] from the term `lowest` on, divided by f^lowest. n chains side by
- * side: one alone waits for its own latency. */
-static SA_INLINE void exp2_series(const int n, const int lowest, const vec *f, vec *p)
+/* What 2^(s c - m) takes beside s: loaded once for many vectors */
+typedef struct {
+    vec factor, one, terms[EXP2_DEGREE + 1];
+} exp_constants;
+
+static SA_INLINE exp_constants load_exp_constants(real c)
 {
-    const vec highest = v_pinned(v_set1(exp2_terms[EXP2_DEGREE]));
-    const vec next = v_pinned(v_set1(exp2_terms[EXP2_DEGREE - 1]));
+    exp_constants e = {.factor = v_set1(c), .one = v_pinned(v_set1(1))};
+    SA_UNROLL
+    for (int i = 0; i <= EXP2_DEGREE; i++) {
+        e.terms[i] = v_pinned(v_set1(exp2_terms[i]));
+    }
+    return e;
+}
+
+/* a[0] + ... + a[n - 1], neighbours first; n a power of two */
+static SA_INLINE vec sum_vectors(const int n, vec *a)
+{
+    SA_UNROLL
+    for (int step = 1; step < n; step *= 2) {
+        SA_UNROLL
+        for (int i = 0; i < n; i += 2 * step) {
+            a[i] = v_add(a[i], a[i + step]);
+        }
+    }
+    return a[0];
+}
+
+/* p[i] = the series of Q at f[i] from the term `lowest` on, divided by f^lowest, for n vectors */
+static SA_INLINE void exp2_series(const int n, const int lowest, const vec *terms, const vec *f,
+                                  vec *p)
+{
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        p[i] = v_fma(f[i], highest, next);
+        p[i] = v_fma(f[i], terms[EXP2_DEGREE], terms[EXP2_DEGREE - 1]);
     }
     SA_UNROLL
     for (int term = EXP2_DEGREE - 2; term >= lowest; term--) {
-        const vec a = v_pinned(v_set1(exp2_terms[term]));
         SA_UNROLL
         for (int i = 0; i < n; i++) {
-            p[i] = v_fma(p[i], f[i], a);
+            p[i] = v_fma(p[i], f[i], terms[term]);
         }
     }
 }
 
 /* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
  * has_low. 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1
- * and |m| < 2^21. n is 1, 2 or EXP_CHAINS; returns the sum of the n vectors. */
-static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low, vec c,
-                                  vec origin)
+ * and |m| < 2^21. Returns the sum of the n vectors. */
+static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low,
+                                  const exp_constants *e, vec origin)
 {
     vec k[EXP_CHAINS], f[EXP_CHAINS], p[EXP_CHAINS];
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        f[i] = v_split(v_load(s + i * LANES), c, origin, &k[i]);
+        f[i] = v_split(v_load(s + i * LANES), e->factor, origin, &k[i]);
         if (has_low) {
             f[i] = v_add(f[i], v_load(low + i * LANES));
         }
     }
-    exp2_series(n, 0, f, p);
-    const vec one = v_pinned(v_set1(1));
+    exp2_series(n, 0, e->terms, f, p);
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        p[i] = v_scale(v_fma(f[i], p[i], one), k[i]);
+        p[i] = v_scale(v_fma(f[i], p[i], e->one), k[i]);
         v_store(s + i * LANES, p[i]);
     }
-    if (n == 1) {
-        return p[0];
-    }
-    return n == 2 ? v_add(p[0], p[1]) : v_add(v_add(p[0], p[1]), v_add(p[2], p[3]));
+    return sum_vectors(n, p);
 }
 
 #endif

@@ -26,15 +26,16 @@ static SA_INLINE real power_between(real m_old, real m_new)
 
 static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    vec most[EXP_CHAINS];
+    enum { CHAINS = 4, TURN = CHAINS * LANES };
+    vec most[CHAINS];
     SA_UNROLL
-    for (int i = 0; i < EXP_CHAINS; i++) {
+    for (int i = 0; i < CHAINS; i++) {
         most[i] = v_set1(-(real)INFINITY);
     }
     ptrdiff_t j = begin;
-    for (; j + EXP_HALF <= end; j += EXP_HALF) {
+    for (; j + TURN <= end; j += TURN) {
         SA_UNROLL
-        for (int i = 0; i < EXP_CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
+        for (int i = 0; i < CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
             most[i] = v_max(v_load(s + j + i * LANES), most[i]);
         }
     }
@@ -42,66 +43,41 @@ static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
         most[0] = v_max(v_load(s + j), most[0]);
     }
     SA_UNROLL
-    for (int i = 1; i < EXP_CHAINS; i++) {
+    for (int i = 1; i < CHAINS; i++) {
         most[0] = v_max(most[0], most[i]);
     }
     return v_reduce_max(most[0]);
 }
 
-/* 0 < n <= EXP_HALF numbers from s on */
-static SA_INLINE vec exp_few(real *s, const real *low, const bool has_low, vec factor, vec origin,
-                             ptrdiff_t n)
+enum { MAX_STEPS = SA_MAX_TILE_KEYS / EXP_STEP };
+
+/* s = 2^(c s + low - m) over [begin, end), begin a multiple of EXP_STEP. part = the sums of its
+ * steps, each LANES of them; what is missing at the end would have added zeros. Returns how many. */
+static SA_INLINE int exp_row(real *s, const real *low, const bool has_low, const exp_constants *e,
+                             real m, ptrdiff_t begin, ptrdiff_t end, real *part)
 {
-    enum { TWO = 2 * LANES };
-    if (n > 3 * LANES) {
-        return exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
+    const vec origin = v_origin(m);
+    int steps = 0;
+    for (ptrdiff_t j = begin; j < end; steps++) {
+        const ptrdiff_t stop = j + EXP_STEP < end ? j + EXP_STEP : end;
+        vec sum = v_zero(), rest = v_zero();
+        for (; j + EXP_TURN <= stop; j += EXP_TURN) {
+            __builtin_prefetch(s + TILE_ROWS * SCORE_LD + j, 1); /* the next group's row */
+            sum = v_add(sum, exp2_shifted(EXP_CHAINS, s + j, low + j, has_low, e, origin));
+        }
+        for (; j < stop; j += LANES) {
+            rest = v_add(rest, exp2_shifted(1, s + j, low + j, has_low, e, origin));
+        }
+        v_store(part + steps * LANES, v_add(sum, rest));
     }
-    if (n <= LANES) {
-        return exp2_shifted(1, s, low, has_low, factor, origin);
-    }
-    const vec sum = exp2_shifted(2, s, low, has_low, factor, origin);
-    return n <= TWO ? sum
-                    : v_add(sum, exp2_shifted(1, s + TWO, low + TWO, has_low, factor, origin));
+    return steps;
 }
 
-/* 0 < n <= EXP_STEP numbers from s on; those that are missing at the end count as zeros and leave
- * the sum's bits as they are. */
-static SA_INLINE vec exp_rest(real *s, const real *low, const bool has_low, vec factor, vec origin,
-                              ptrdiff_t n)
+static SA_INLINE long_sum sum_steps(const real *part, int steps)
 {
-    if (n <= EXP_HALF) {
-        return exp_few(s, low, has_low, factor, origin, n);
-    }
-    const vec sum = exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
-    return v_add(sum, exp_few(s + EXP_HALF, low + EXP_HALF, has_low, factor, origin, n - EXP_HALF));
-}
-
-static SA_INLINE vec exp_step(real *s, const real *low, const bool has_low, vec factor, vec origin)
-{
-    const vec a = exp2_shifted(EXP_CHAINS, s, low, has_low, factor, origin);
-    return v_add(a,
-                 exp2_shifted(EXP_CHAINS, s + EXP_HALF, low + EXP_HALF, has_low, factor, origin));
-}
-
-/* s = 2^(c s + low - m) over [begin, end), begin a multiple of EXP_STEP; returns their sum, of
- * which short stretches, counted from the start of the tile, are added in the compute type. */
-static SA_INLINE long_sum exp_row(real *s, const real *low, const bool has_low, real c, real m,
-                                  ptrdiff_t begin, ptrdiff_t end)
-{
-    enum { STRETCH = SUM_STEPS * EXP_STEP };
-    const vec factor = v_set1(c), origin = v_origin(m);
     wide sum = wide_zero();
-    for (ptrdiff_t j = begin; j < end;) {
-        const ptrdiff_t to = (j / STRETCH + 1) * STRETCH, stop = to < end ? to : end;
-        vec part = v_zero();
-        for (; j + EXP_STEP <= stop; j += EXP_STEP) {
-            part = v_add(part, exp_step(s + j, low + j, has_low, factor, origin));
-        }
-        if (j < stop) {
-            part = v_add(part, exp_rest(s + j, low + j, has_low, factor, origin, stop - j));
-            j = stop;
-        }
-        sum = wide_add(sum, part);
+    for (int i = 0; i < steps; i++) {
+        sum = wide_add(sum, v_load(part + i * LANES));
     }
     return wide_sum(sum);
 }
@@ -124,26 +100,34 @@ static SA_INLINE real far_logit(real s, const real *low, const bool has_low, rea
     return has_low && !is_absorbing(m) ? t + *low : t;
 }
 
-static SA_NOINLINE long_sum exp_far_row(real *s, const real *low, const bool has_low, real c,
-                                        real m, ptrdiff_t begin, ptrdiff_t end)
+static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low, real c, real m,
+                                   ptrdiff_t begin, ptrdiff_t end, real *part)
 {
+    const exp_constants e = load_exp_constants(1);
     for (ptrdiff_t j = begin; j < end; j++) {
         s[j] = far_logit(s[j], low + j, has_low, c, m);
     }
-    return exp_row(s, s, false, 1, 0, begin, end);
+    return exp_row(s, s, false, &e, 0, begin, end, part);
 }
 
-/* For each of n rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. */
+/* For each of n <= TILE_ROWS rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. Rows
+ * are summed when all are done: a sum alone is a chain that would be waited for. */
 static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, real c, const real *m,
                                long_sum *l, ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
+    const exp_constants e = load_exp_constants(c);
+    real part[TILE_ROWS][MAX_STEPS * LANES];
+    int steps = 0;
     for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
         const real origin = m[i] == -(real)INFINITY ? 0 : m[i];
         if (is_far(origin)) {
-            l[i] = exp_far_row(s, low, has_low, c, origin, begin, end);
+            steps = exp_far_row(s, low, has_low, c, origin, begin, end, part[i]);
         } else {
-            l[i] = exp_row(s, low, has_low, c, origin, begin, end);
+            steps = exp_row(s, low, has_low, &e, origin, begin, end, part[i]);
         }
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        l[i] = sum_steps(part[i], steps);
     }
 }
 

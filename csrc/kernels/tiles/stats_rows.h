@@ -36,11 +36,11 @@ static void keep_logits(const block_work *w, const real *s, ptrdiff_t rows, ptrd
     }
 }
 
-/* n <= EXP_CHAINS vectors: their p (t - m). Where p is 0, t may be -inf. */
+/* n <= STEP_VECTORS vectors: their p (t - m). Where p is 0, t may be -inf. */
 static SA_INLINE vec weigh_logits(const int n, const real *p, const real *t, const real *low,
                                   const bool has_low, vec c, vec minus_m)
 {
-    vec sum[EXP_CHAINS];
+    vec sum[STEP_VECTORS];
     SA_UNROLL
     for (int i = 0; i < n; i++) {
         vec x = v_fma(v_load(t + i * LANES), c, minus_m);
@@ -50,7 +50,7 @@ static SA_INLINE vec weigh_logits(const int n, const real *p, const real *t, con
         x = v_max(x, v_set1(2 * MIN_EXPONENT));
         sum[i] = v_mul(v_load(p + i * LANES), x);
     }
-    return n == 1 ? sum[0] : v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
+    return sum_vectors(n, sum);
 }
 
 static SA_INLINE double sum_logits(const real *p, const real *t, const real *low,
@@ -61,10 +61,8 @@ static SA_INLINE double sum_logits(const real *p, const real *t, const real *low
     wide sum = wide_zero();
     ptrdiff_t j = begin;
     for (; j + EXP_STEP <= end; j += EXP_STEP) {
-        const ptrdiff_t k = j + EXP_HALF;
-        const vec a = weigh_logits(EXP_CHAINS, p + j, t + j, low + j, has_low, factor, origin);
-        const vec b = weigh_logits(EXP_CHAINS, p + k, t + k, low + k, has_low, factor, origin);
-        sum = wide_add(sum, v_add(a, b));
+        sum = wide_add(sum,
+                       weigh_logits(STEP_VECTORS, p + j, t + j, low + j, has_low, factor, origin));
     }
     for (; j < end; j += LANES) {
         sum = wide_add(sum, weigh_logits(1, p + j, t + j, low + j, has_low, factor, origin));
@@ -98,13 +96,13 @@ static SA_NOINLINE double sum_far_logits(const real *p, const real *t, const rea
 
 static SA_INLINE vec weigh_places(const int n, const real *p, const real *places, vec position)
 {
-    vec sum[EXP_CHAINS];
+    vec sum[STEP_VECTORS];
     SA_UNROLL
     for (int i = 0; i < n; i++) {
         const vec away = v_abs(v_sub(position, v_load(places + i * LANES)));
         sum[i] = v_mul(v_load(p + i * LANES), away);
     }
-    return n == 1 ? sum[0] : v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
+    return sum_vectors(n, sum);
 }
 
 /* sum_j p_j |position - j| over [begin, end) */
@@ -115,9 +113,7 @@ static SA_NOINLINE double sum_distances(const real *p, const real *places, real 
     wide sum = wide_zero();
     ptrdiff_t j = begin;
     for (; j + EXP_STEP <= end; j += EXP_STEP) {
-        const vec a = weigh_places(EXP_CHAINS, p + j, places + j, at);
-        const ptrdiff_t k = j + EXP_HALF;
-        sum = wide_add(sum, v_add(a, weigh_places(EXP_CHAINS, p + k, places + k, at)));
+        sum = wide_add(sum, weigh_places(STEP_VECTORS, p + j, places + j, at));
     }
     for (; j < end; j += LANES) {
         sum = wide_add(sum, weigh_places(1, p + j, places + j, at));

@@ -23,7 +23,8 @@ typedef struct {
 } tanh_stages;
 
 /* -|s c| = n + f + f_low; minus_power = -2^n, series = (2^f - 1 - f ln 2) / f^2 */
-static SA_INLINE void split_argument(tanh_stages *x, int i, vec s, vec c, vec least)
+static SA_INLINE void split_argument(tanh_stages *x, int i, vec s, vec c, vec least,
+                                     const vec *terms)
 {
     vec k;
     /* beyond 2^-64 tanh is 1; v_max keeps a NaN in its second operand */
@@ -31,7 +32,7 @@ static SA_INLINE void split_argument(tanh_stages *x, int i, vec s, vec c, vec le
     x->f_low[i] = v_product_error(y, c, t);
     x->f[i] = v_split(t, v_set1(1), v_origin(0), &k);
     x->minus_power[i] = v_scale(v_set1(-1), k);
-    exp2_series(1, 1, &x->f[i], &x->series[i]);
+    exp2_series(1, 1, terms, &x->f[i], &x->series[i]);
 }
 
 static SA_INLINE void find_numerator(tanh_stages *x, int i)
@@ -52,8 +53,13 @@ static SA_INLINE void find_numerator(tanh_stages *x, int i)
 static SA_INLINE void begin_tanh(tanh_stages *x, const int n, const real *s, real c)
 {
     const vec factor = v_set1(c), least = v_set1(-64 / c);
+    vec terms[EXP2_DEGREE + 1];
+    SA_UNROLL
+    for (int i = 0; i <= EXP2_DEGREE; i++) {
+        terms[i] = v_set1(exp2_terms[i]);
+    }
     for (int i = 0; i < n; i++) {
-        split_argument(x, i, v_load(s + i * LANES), factor, least);
+        split_argument(x, i, v_load(s + i * LANES), factor, least, terms);
     }
     for (int i = 0; i < n; i++) {
         find_numerator(x, i);
