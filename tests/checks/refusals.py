@@ -8,6 +8,7 @@ and the data of NumPy's arrays. Run by tests/checks/faults.
 
 import _testcapi
 import gc
+import subprocess
 import sys
 
 import numpy as np
@@ -175,6 +176,13 @@ def test_the_list_of_very_many_threads():
         assert isinstance(error, MemoryError if first == 0 else (MemoryError, type(None)))
         assert error is not None or as_bytes(result) == as_bytes(expected)
     assert _selfattn._count_blocks() == 0
+
+
+def test_a_lost_block_is_counted():
+    """The core's memory that a call does not give back, which the tests above look for."""
+    code = "from selfattn import _selfattn as s; s._plant('lost_block'); print(s._count_blocks())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1"]
 
 
 def test_there_was_something_to_refuse():

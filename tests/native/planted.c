@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../csrc/core/seam.h"
+
 /* Numbers that the compiler cannot see through. */
 static volatile int one = 1, largest = INT32_MAX, width = 32;
 static volatile int sink;
@@ -38,6 +40,9 @@ static void leak(void)
     sink = block != NULL;
     block = NULL;
 }
+
+/* Of the core's own memory, which sa_test_count_blocks counts. */
+static void lost_block(void) { sink = sa_alloc(64) != NULL; }
 
 static void overflow(void) { sink = largest + one; }
 static void shift(void) { sink = one << width; }
@@ -81,13 +86,14 @@ static void uninitialised(void)
 }
 
 const char *const sa_test_bugs[] = {
-    "read_past_the_end", "use_after_free", "leak",          "overflow", "shift",
+    "read_past_the_end", "use_after_free", "leak",          "lost_block", "overflow", "shift",
     "unaligned",         "race",           "uninitialised", NULL};
 
 bool sa_test_plant(const char *bug)
 {
-    static void (*const plant[])(void) = {
-        read_past_the_end, use_after_free, leak, overflow, shift, unaligned, race, uninitialised};
+    static void (*const plant[])(void) = {read_past_the_end, use_after_free, leak,
+                                          lost_block,        overflow,       shift,
+                                          unaligned,         race,           uninitialised};
     for (int i = 0; sa_test_bugs[i]; i++) {
         if (strcmp(bug, sa_test_bugs[i]) == 0) {
             plant[i]();
