@@ -195,7 +195,7 @@ def test_sinks_far_above_and_below_the_scores(unit, rng, dtype, sink):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("softcap", [0.01, 1.0, 50.0, 1e6])
+@pytest.mark.parametrize("softcap", [0.01, 1.0, 50.0, 1e6, 1e30])
 def test_softcap_from_saturated_to_linear(unit, rng, dtype, softcap):
     for n_q, n_k in SHAPES:
         query, key, value = qkv(rng, n_q, n_k, 8, dtype=dtype, kind="large")
@@ -228,6 +228,10 @@ def test_additive_terms_of_all_sizes(unit, rng, dtype):
         bias = (1000 * rng.standard_normal((n_q, n_k))).astype(dtype)
         hold(query, key, value, bias=bias, mask=-bias)
         hold(query, key, value, bias=bias, alibi_slopes=[-2.5], causal="lower_right")
+        seen = rng.random((n_q, n_k)) < 0.5
+        seen[::3] = False
+        hidden = np.where(seen, -bias, -np.inf).astype(dtype)
+        hold(query, key, value, bias=bias, mask=hidden, window=(60, 90), query_offset=n_k // 3)
         lowest = np.full((n_q, n_k), np.finfo(dtype).min, dtype)
         out = selfattn.attention(query, key, value, mask=lowest)
         assert np.isfinite(out).all()

@@ -270,3 +270,21 @@ def test_one_hidden_key(unit, rng, kind, n_k):
         poisoned[:, hidden] = NAN
         got = selfattn.attention(query, key, poisoned, mask, return_weights=True)
         assert all(map(same_bits, got, expected))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_stays_from_calls_before(unit, rng, dtype):
+    """NaN in all scratch memory, then rows that see nothing, and rows that see a part of a tile."""
+    query, key, value = qkv(rng, 40, 600, 8, dtype=dtype)
+    bias = rng.standard_normal((40, 600)).astype(dtype)
+    seen = rng.random((40, 600)) < 0.5
+    seen[::3] = False
+    masks = (seen, np.where(seen, 0, -INF).astype(dtype))
+    options = {"bias": bias, "window": (90, 60), "query_offset": 300, "return_weights": True}
+    expected = [selfattn.attention(query, key, value, mask, **options) for mask in masks]
+    for n_q, n_k, d in ((1, 2000, 9), (40, 600, 70), (130, 2000, 300)):
+        nan = [np.full((1, n, d), NAN, dtype) for n in (n_q, n_k, n_k)]
+        assert np.isnan(selfattn.attention(*nan)).all()
+        for mask, right in zip(masks, expected, strict=True):
+            got = selfattn.attention(query, key, value, mask, **options)
+            assert all(map(same_bits, got, right))
