@@ -232,3 +232,21 @@ def test_16_bit_types_equal_float32_rounded(unit, rng, dtype):
     got = selfattn.attention(query, key, value)
     wide = selfattn.attention(*(x.astype(np.float32) for x in (query, key, value)))
     assert same_bits(got, wide.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d_v", [8, 40, 48])
+def test_values_near_and_far(unit, rng, dtype, d_v):
+    """Values of few keys are read where they lie, if rows are near each other; a NaN that some rows
+    do not see makes copies of them; results go straight into arrays with columns side by side."""
+    query, key, value = qkv(rng, 33, 45, 16, d_v, heads=2, dtype=dtype)
+    far = np.full((2, 45, 4096), np.nan, dtype)[..., :d_v]
+    mask = rng.random((33, 45)) < 0.7
+    for number in (0.5, np.nan, np.inf):
+        value[:, 3, -1] = number
+        far[...] = value
+        for options in ({}, {"mask": mask}):
+            first = everything(query, key, value, **options)
+            out = tuple(np.stack([x, x], -1)[..., 0] for x in first)
+            assert_same(everything(query, key, far, **options), first)
+            assert_same(everything(query, key, value, **options, out=out), first)

@@ -72,7 +72,7 @@ void sa_view(const sa_tensor *t, const sa_sizes *z, int axes, sa_access *access)
 ptrdiff_t sa_batch_offset(const sa_access *access, const sa_sizes *z, ptrdiff_t b)
 {
     ptrdiff_t offset = 0;
-    for (int i = z->n_batch_dims - 1; i >= 0; i--) {
+    for (int i = z->n_batch_dims - 1; i >= 0 && b > 0; i--) {
         offset += b % z->batch_shape[i] * access->batch_strides[i];
         b /= z->batch_shape[i];
     }

@@ -35,9 +35,10 @@ static SA_INLINE gemm_depth cut_in_parts(ptrdiff_t depth, ptrdiff_t part)
     return (gemm_depth){depth, head, part, head, part, NULL};
 }
 
-typedef void gemm_tile(gemm_depth k, const real *restrict a, ptrdiff_t a_row, ptrdiff_t a_step,
-                       const real *restrict b, ptrdiff_t ldb, real *restrict c, ptrdiff_t ldc,
-                       const real *beta);
+/* k by reference: a copy would be read in pieces wider than it was just written in */
+typedef void gemm_tile(const gemm_depth *k, const real *restrict a, ptrdiff_t a_row,
+                       ptrdiff_t a_step, const real *restrict b, ptrdiff_t ldb, real *restrict c,
+                       ptrdiff_t ldc, const real *beta);
 
 /* acc += a column of A times a row of B, or, with is_first, acc = that */
 static SA_INLINE void gemm_step(const int rows, const int vectors, const bool is_first,
@@ -105,15 +106,15 @@ static SA_INLINE void add_sums(const int n, const real *restrict sums, vec *acc)
 
 static SA_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_depth k,
+static SA_INLINE void gemm_tile_body(const int rows, const int vectors, const gemm_depth *k,
                                      const real *restrict a, /* [rows, depth] */
                                      const ptrdiff_t a_row, const ptrdiff_t a_step,
                                      const real *restrict b,          /* [depth, vectors] */
                                      ptrdiff_t ldb, real *restrict c, /* [rows, vectors] */
                                      ptrdiff_t ldc, const real *beta) /* [rows] or NULL */
 {
-    ptrdiff_t stop = k.stop;
-    for (ptrdiff_t begin = 0, end = k.head; begin < k.depth;) {
+    ptrdiff_t stop = k->stop;
+    for (ptrdiff_t begin = 0, end = k->head; begin < k->depth;) {
         vec acc[MAX_ACCUMULATORS];
         const bool is_first = begin == 0;
         const ptrdiff_t stretch = begin;
@@ -123,13 +124,13 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_dep
             if (end == stop) {
                 break;
             }
-            gemm_store(rows, vectors, begin > stretch ? GEMM_ADD : GEMM_REPLACE, acc, k.sums,
+            gemm_store(rows, vectors, begin > stretch ? GEMM_ADD : GEMM_REPLACE, acc, k->sums,
                        vectors * LANES, NULL);
             begin = end;
-            end = least(end + k.part, stop);
+            end = least(end + k->part, stop);
         }
         if (begin > stretch) {
-            add_sums(rows * vectors, k.sums, acc);
+            add_sums(rows * vectors, k->sums, acc);
         }
         if (!is_first) {
             gemm_store(rows, vectors, GEMM_ADD, acc, c, ldc, NULL);
@@ -139,17 +140,17 @@ static SA_INLINE void gemm_tile_body(const int rows, const int vectors, gemm_dep
             gemm_store(rows, vectors, GEMM_REPLACE, acc, c, ldc, NULL);
         }
         begin = end;
-        end = least(end + k.part, k.depth);
-        stop = least(stop + k.stretch, k.depth);
+        end = least(end + k->part, k->depth);
+        stop = least(stop + k->stretch, k->depth);
     }
 }
 
-#define GEMM_TILE(rows, vectors)                                                                 \
-    static void gemm_##rows##x##vectors(gemm_depth k, const real *restrict a, ptrdiff_t a_row,   \
-                                        ptrdiff_t a_step, const real *restrict b, ptrdiff_t ldb, \
-                                        real *restrict c, ptrdiff_t ldc, const real *beta)       \
-    {                                                                                            \
-        gemm_tile_body(rows, vectors, k, a, a_row, a_step, b, ldb, c, ldc, beta);                \
+#define GEMM_TILE(rows, vectors)                                                                  \
+    static void gemm_##rows##x##vectors(                                                          \
+        const gemm_depth *k, const real *restrict a, ptrdiff_t a_row, ptrdiff_t a_step,           \
+        const real *restrict b, ptrdiff_t ldb, real *restrict c, ptrdiff_t ldc, const real *beta) \
+    {                                                                                             \
+        gemm_tile_body(rows, vectors, k, a, a_row, a_step, b, ldb, c, ldc, beta);                 \
     }
 
 GEMM_TILE(1, 1)
@@ -198,9 +199,9 @@ static gemm_tile *const gemm_tiles[][4] = {
 _Static_assert(sizeof gemm_tiles / sizeof gemm_tiles[0] == TILE_ROWS, "a tile for each height");
 
 /* C [rows, n], rows <= TILE_ROWS, n a multiple of LANES, by tiles as wide as they come. */
-static void gemm_few_rows(int rows, ptrdiff_t n, gemm_depth k, const real *a, ptrdiff_t a_row,
-                          ptrdiff_t a_step, const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc,
-                          const real *beta)
+static void gemm_few_rows(int rows, ptrdiff_t n, const gemm_depth *k, const real *a,
+                          ptrdiff_t a_row, ptrdiff_t a_step, const real *b, ptrdiff_t ldb, real *c,
+                          ptrdiff_t ldc, const real *beta)
 {
     gemm_tile *const *tiles = gemm_tiles[rows - 1];
     for (ptrdiff_t j = 0; j < n;) {
@@ -214,7 +215,7 @@ static void gemm_few_rows(int rows, ptrdiff_t n, gemm_depth k, const real *a, pt
 }
 
 /* C [rows, n]; the full tile, where the time goes, is in line. */
-static SA_INLINE void gemm_rows(ptrdiff_t rows, ptrdiff_t n, gemm_depth k, const real *a,
+static SA_INLINE void gemm_rows(ptrdiff_t rows, ptrdiff_t n, const gemm_depth *k, const real *a,
                                 ptrdiff_t a_row, ptrdiff_t a_step, const real *b, ptrdiff_t ldb,
                                 real *c, ptrdiff_t ldc, const real *beta)
 {

@@ -24,8 +24,8 @@ typedef struct {
     bool loaded;
     const real *k; /* panels, or rows with stride ldk */
     ptrdiff_t ldk;
-    const real *v; /* strips of NR columns, n_keys * NR apart, or rows; of either with stride ldv */
-    ptrdiff_t ldv;
+    const real *v;          /* strips, n_keys * v_width apart, or rows; of either with stride ldv */
+    ptrdiff_t ldv, v_width; /* columns side by side: NR, or all */
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
 } key_tile;
 

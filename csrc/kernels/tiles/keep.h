@@ -23,15 +23,22 @@ static void begin_keeping(block_work *w)
     w->keeping = true;
 }
 
-/* dst[0, n) = s[begin, end) at its place, zeros around it; all are whole vectors */
-static void keep_row(real *restrict dst, const real *restrict s, ptrdiff_t begin, ptrdiff_t end,
-                     ptrdiff_t n)
+static SA_INLINE void clear_vectors(real *dst, ptrdiff_t begin, ptrdiff_t end)
 {
-    memset(dst, 0, (size_t)begin * sizeof(real));
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        v_store(dst + j, v_zero());
+    }
+}
+
+/* dst[0, n) = s[begin, end) at its place, zeros around it; all are whole vectors */
+static SA_INLINE void keep_row(real *restrict dst, const real *restrict s, ptrdiff_t begin,
+                               ptrdiff_t end, ptrdiff_t n)
+{
+    clear_vectors(dst, 0, begin);
     for (ptrdiff_t j = begin; j < end; j += LANES) {
         v_store(dst + j, v_load(s + j));
     }
-    memset(dst + end, 0, (size_t)(n - end) * sizeof(real));
+    clear_vectors(dst, end, n);
 }
 
 /* P of the groups, which stands in w->s, with the maxima of st. */
@@ -50,29 +57,37 @@ static SA_NOINLINE void keep_groups(block_work *w, const key_tile *tile, const r
     }
 }
 
-static void finish_kept_tile(real *p, ptrdiff_t n, real inverse, real power)
+/* to[0, n) = p inverse power; to may be p */
+static void finish_kept_tile(real *to, const real *p, ptrdiff_t n, real inverse, real power)
 {
     const vec a = v_set1(inverse), b = v_set1(power);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        v_store(p + j, v_mul(v_mul(v_load(p + j), a), b));
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        v_store(to + j, v_mul(v_mul(v_load(p + j), a), b));
+    }
+    for (; j < n; j++) {
+        to[j] = p[j] * inverse * power;
     }
 }
 
-/* Makes weights of row r for the tile of n keys from key on, where its P was kept, and returns
- * them; w->total as finish_rows leaves it. */
-static const real *finish_kept(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n)
+static real *kept_row(const block_work *w, ptrdiff_t r, ptrdiff_t key)
 {
-    real *p = w->kept + r * w->kept_ld + key;
+    return w->kept + r * w->kept_ld + key;
+}
+
+/* to[0, n) = weights of row r for the tile of n keys from key on, where its P was kept; w->total as
+ * finish_rows leaves it. */
+static void finish_kept(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n, real *to)
+{
     const real m_tile = w->tile_m[r * count_tiles(w) + key / w->plan->tile_keys];
     const real inverse = (real)w->total.l[r].sum;
     if (inverse != inverse) {
-        spread_nan(w, r, key, n, p);
+        spread_nan(w, r, key, n, to);
     } else if (m_tile == m_tile && inverse != 0) {
-        finish_kept_tile(p, n, inverse, power_between(m_tile, w->total.m[r]));
+        finish_kept_tile(to, kept_row(w, r, key), n, inverse, power_between(m_tile, w->total.m[r]));
     } else { /* saw none of it */
-        memset(p, 0, (size_t)n * sizeof(real));
+        memset(to, 0, (size_t)n * sizeof(real));
     }
-    return p;
 }
 
 #endif

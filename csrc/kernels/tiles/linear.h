@@ -56,8 +56,8 @@ static void pack_strip(const linear_work *w, ptrdiff_t first, ptrdiff_t depth, p
     }
 }
 
-/* sum [rows, NR] = X W, or sum + X W; x [rows, ldx] and b [k.depth, NR] of a strip */
-static void multiply_panel(const linear_work *w, gemm_depth k, const real *x, const real *b,
+/* sum [rows, NR] = X W, or sum + X W; x [rows, ldx] and b [k->depth, NR] of a strip */
+static void multiply_panel(const linear_work *w, const gemm_depth *k, const real *x, const real *b,
                            real *sum, bool adds)
 {
     static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
@@ -87,7 +87,7 @@ static void multiply_columns(const linear_work *w, ptrdiff_t col, ptrdiff_t n)
         }
         pack_strip(w, first, depth, col, n, to);
         for (ptrdiff_t at = 0; at < n; at += NR) {
-            multiply_panel(w, k, w->x + first, w->strip + at / NR * to.panel, w->sum + at * rows,
+            multiply_panel(w, &k, w->x + first, w->strip + at / NR * to.panel, w->sum + at * rows,
                            first % LINEAR_CHUNK != 0);
         }
         if (n_in > LINEAR_CHUNK && (end % LINEAR_CHUNK == 0 || end == n_in)) {

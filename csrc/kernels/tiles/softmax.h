@@ -154,14 +154,12 @@ static void weigh_rows(const block_work *w, real *s, const real *m, long_sum *l,
     }
 }
 
-/* The new maximum of a row that takes in s, and in *alpha the factor from the old one to it. */
+/* The new maximum of a row that takes in s */
 static SA_INLINE real raise_max(const block_work *w, const real *s, real m_old, ptrdiff_t begin,
-                                ptrdiff_t end, real *alpha)
+                                ptrdiff_t end)
 {
     const real top = (real)floor((double)(row_max(s, begin, end) * w->factor)) + w->headroom;
-    const real m = top > m_old ? top : m_old;
-    *alpha = power_between(m_old, m);
-    return m;
+    return top > m_old ? top : m_old;
 }
 
 /* o = a o + b part, and e = a e + what rounding took; a and b are powers of two */
@@ -190,28 +188,36 @@ static void merge_states(const row_state *total, const row_state *part, ptrdiff_
     }
 }
 
-/* Join the sink's logit, and leave the row's maximum and denominator. Returns whether any visible
- * score was above -inf. */
-static bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m, long_sum *l)
+/* Join a sink's logit to the row's maximum and denominator. Returns the factor from the old maximum
+ * to the new. */
+static SA_NOINLINE real join_sink(double sink, real *m, long_sum *l)
+{
+    sink = fmax(-(double)LARGEST_LOGIT, fmin(sink, (double)LARGEST_LOGIT));
+    const double whole = floor(sink * LOG2E);
+    const double n = is_absorbing((real)whole) ? (double)(real)whole : whole;
+    /* sink log2(e) - n, from log2(e) = LOG2E + LOG2E_REST */
+    const double f = is_absorbing((real)whole) ? 0 : fma(sink, LOG2E, -n) + sink * LOG2E_REST;
+    const real top = (real)n > *m ? (real)n : *m, alpha = power_between(*m, top);
+    const long_sum share = {exp2(f), 0};
+    add_long(l, (double)alpha, exp2(n - (double)top), share);
+    *m = top;
+    return alpha;
+}
+
+/* The row's maximum and denominator, its sink joined, and in *alpha the factor that its sums lack.
+ * Returns whether any visible score was above -inf. */
+static SA_INLINE bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m,
+                                 long_sum *l, real *alpha)
 {
     const sa_head *h = w->head;
+    const bool saw_any = st->l[r].sum != 0;
     *m = st->m[r];
     *l = st->l[r];
-    const bool saw_any = l->sum != 0;
-    double sink = -(double)INFINITY;
+    *alpha = 1;
     if (h->sinks) {
+        double sink;
         memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
-    }
-    if (sink > -(double)INFINITY) {
-        sink = fmax(-(double)LARGEST_LOGIT, fmin(sink, (double)LARGEST_LOGIT));
-        const double whole = floor(sink * LOG2E);
-        const double n = is_absorbing((real)whole) ? (double)(real)whole : whole;
-        /* sink log2(e) - n, from log2(e) = LOG2E + LOG2E_REST */
-        const double f = is_absorbing((real)whole) ? 0 : fma(sink, LOG2E, -n) + sink * LOG2E_REST;
-        const real top = (real)n > *m ? (real)n : *m;
-        const long_sum share = {exp2(f), 0};
-        add_long(l, (double)power_between(*m, top), exp2(n - (double)top), share);
-        *m = top;
+        *alpha = sink > -(double)INFINITY ? join_sink(sink, m, l) : 1;
     }
     return saw_any;
 }

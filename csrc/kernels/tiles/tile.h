@@ -15,6 +15,17 @@ static bool reads_v_in_place(const block_work *w)
            v->row_stride % size == 0;
 }
 
+/* A column of the register tile walks down V. In rows a power of two apart it would meet few cache
+ * sets and turn to the second-level cache at every step; in strips it is a stream. What fits the
+ * first-level cache as it lies is not worth that. */
+static bool cuts_strips(const block_work *w, ptrdiff_t n_keys)
+{
+    enum { NEAR_BYTES = 1 << 15 };
+    const ptrdiff_t stride = w->head->value.row_stride, most = NEAR_BYTES / n_keys;
+    const bool is_near = stride <= most && stride >= -most;
+    return w->plan->packed_keys && !(is_near && reads_v_in_place(w));
+}
+
 static void load_keys(block_work *w, key_tile *tile)
 {
     if (w->plan->packed_keys) {
@@ -26,21 +37,20 @@ static void load_keys(block_work *w, key_tile *tile)
     tile->loaded = true;
 }
 
-/* A column of the register tile walks down V. In rows a power of two apart it would meet few cache
- * sets and turn to the second-level cache at every step; in strips it is a stream. */
 static void load_values(block_work *w, key_tile *tile)
 {
-    const sa_head *h = w->head;
-    if (w->plan->packed_keys) {
-        pack_strips(w->v, &h->value, tile->key, tile->n_keys, w->plan->d_v);
-        tile->v = w->v;
+    const sa_matrix *m = &w->head->value;
+    tile->v = w->v;
+    tile->v_width = w->ldo;
+    if (cuts_strips(w, tile->n_keys)) {
+        pack_strips(w->v, m, tile->key, tile->n_keys, w->plan->d_v);
         tile->ldv = NR;
+        tile->v_width = NR;
     } else if (reads_v_in_place(w)) {
-        tile->ldv = h->value.row_stride / (ptrdiff_t)sizeof(real);
-        tile->v = (const real *)(const void *)h->value.data + tile->key * tile->ldv;
+        tile->ldv = m->row_stride / (ptrdiff_t)sizeof(real);
+        tile->v = (const real *)(const void *)m->data + tile->key * tile->ldv;
     } else {
-        pack_rows(w->v, w->ldo, &h->value, tile->key, tile->n_keys, w->plan->d_v);
-        tile->v = w->v;
+        pack_rows(w->v, w->ldo, m, tile->key, tile->n_keys, w->plan->d_v);
         tile->ldv = w->ldo;
     }
 }
@@ -69,7 +79,7 @@ static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
             real *s = s0 + (g->row - groups[0].row) * SCORE_LD + j;
             const ptrdiff_t left = round_up(g->last - j, LANES);
             const ptrdiff_t width = left < NR ? left : NR;
-            gemm_rows(g->rows, width, depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
+            gemm_rows(g->rows, width, &depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
         }
     }
 }
@@ -115,10 +125,15 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
         const ptrdiff_t begin = g->first / EXP_STEP * EXP_STEP, end = round_up(g->last, LANES);
         real *s = w->s + at * SCORE_LD, *m = st->m + g->row;
         group_logits(w, tile, g, s);
+        const bool is_first = !w->touched[g->row / TILE_ROWS];
         for (ptrdiff_t i = 0; i < g->rows; i++) {
-            m[i] = raise_max(w, s + i * SCORE_LD, m[i], begin, end, &w->alpha[at + i]);
+            const real m_old = m[i];
+            m[i] = raise_max(w, s + i * SCORE_LD, m_old, begin, end);
+            if (!is_first) {
+                w->alpha[at + i] = power_between(m_old, m[i]);
+            }
         }
-        long_sum sums[TILE_ROWS];
+        long_sum more[TILE_ROWS], *sums = is_first ? st->l + g->row : more;
         if (takes_stats(w)) {
             keep_logits(w, s, g->rows, begin, end);
         }
@@ -126,23 +141,17 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
         if (takes_stats(w)) {
             take_stats(w, tile->key, g, s, m, sums);
         }
-        for (ptrdiff_t i = 0; i < g->rows; i++) {
+        for (ptrdiff_t i = 0; !is_first && i < g->rows; i++) {
             add_long(&st->l[g->row + i], (double)w->alpha[at + i], 1, sums[i]);
         }
     }
-}
-
-/* Columns of V that lie side by side, key by key: of a strip, or all */
-static ptrdiff_t strip_width(const block_work *w)
-{
-    return w->plan->packed_keys ? (ptrdiff_t)NR : w->ldo;
 }
 
 static bool is_v_finite(const block_work *w, key_tile *tile)
 {
     if (tile->v_state == V_UNKNOWN) {
         vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
-        const ptrdiff_t width = strip_width(w);
+        const ptrdiff_t width = tile->v_width;
         for (ptrdiff_t c = 0; c < w->ldo; c += width) {
             for (ptrdiff_t j = 0; j < tile->n_keys; j++) {
                 const real *v = tile->v + c * tile->n_keys + j * tile->ldv;
@@ -170,10 +179,11 @@ static gemm_depth value_depth(const block_work *w, const row_group *g)
 /* o = diag(alpha) o + p v over the group's keys, for the columns from c on that lie side by side in
  * v; p and v start at the tile's first key. */
 static SA_INLINE void gather_strip(const block_work *w, const key_tile *tile, const row_group *g,
-                                   ptrdiff_t rows, ptrdiff_t c, const real *p, const real *v,
-                                   ptrdiff_t ldv, real *o, const real *alpha)
+                                   const gemm_depth *depth, ptrdiff_t rows, ptrdiff_t c,
+                                   const real *p, const real *v, ptrdiff_t ldv, real *o,
+                                   const real *alpha)
 {
-    gemm_rows(rows, least(w->ldo - c, strip_width(w)), value_depth(w, g), p + g->first, SCORE_LD, 1,
+    gemm_rows(rows, least(w->ldo - c, tile->v_width), depth, p + g->first, SCORE_LD, 1,
               v + c * tile->n_keys + g->first * ldv, ldv, o + c, w->ldo, alpha);
 }
 
@@ -181,18 +191,18 @@ static SA_INLINE void gather_strip(const block_work *w, const key_tile *tile, co
 static void copy_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t r)
 {
     uint8_t bytes[SA_MAX_TILE_KEYS];
-    const ptrdiff_t width = strip_width(w);
+    const ptrdiff_t width = tile->v_width;
     mask_bytes(w, r, tile->key + g->first, g->last - g->first, bytes);
     for (ptrdiff_t j = g->first; j < g->last; j++) {
         const ptrdiff_t key = tile->key + j;
         const bool seen = key >= w->first[r] && key < w->last[r] && bytes[j - g->first];
         for (ptrdiff_t c = 0; c < w->ldo; c += width) {
             real *to = w->v_seen + c * tile->n_keys + j * width;
+            const size_t bytes = (size_t)width * sizeof(real);
             if (seen) {
-                memcpy(to, tile->v + c * tile->n_keys + j * tile->ldv,
-                       (size_t)width * sizeof(real));
+                memcpy(to, tile->v + c * tile->n_keys + j * tile->ldv, bytes);
             } else {
-                memset(to, 0, (size_t)width * sizeof(real));
+                memset(to, 0, bytes);
             }
         }
     }
@@ -201,14 +211,15 @@ static void copy_seen(block_work *w, const key_tile *tile, const row_group *g, p
 static void gather_row_seen(block_work *w, const key_tile *tile, const row_group *g, ptrdiff_t i,
                             const real *p, real *o, const real *alpha)
 {
-    const ptrdiff_t width = strip_width(w);
+    const ptrdiff_t width = tile->v_width;
     copy_seen(w, tile, g, g->row + i);
     if (takes_streams(w)) {
         gather_streams(w, g->first, g->last, 1, p, w->v_seen, width, o, alpha);
         return;
     }
+    const gemm_depth depth = value_depth(w, g);
     for (ptrdiff_t c = 0; c < w->ldo; c += width) {
-        gather_strip(w, tile, g, 1, c, p, w->v_seen, width, o, alpha);
+        gather_strip(w, tile, g, &depth, 1, c, p, w->v_seen, width, o, alpha);
     }
 }
 
@@ -228,17 +239,19 @@ static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_g
 {
     bool done[MAX_GROUPS];
     const real *alpha[MAX_GROUPS];
+    gemm_depth depth[MAX_GROUPS];
     for (int k = 0; k < n_groups; k++) {
         const row_group *g = &groups[k];
         const ptrdiff_t at = g->row - groups[0].row;
         alpha[k] = w->touched[g->row / TILE_ROWS] ? w->alpha + at : NULL;
         w->touched[g->row / TILE_ROWS] = true;
+        depth[k] = value_depth(w, g);
         done[k] = g->mixed && !is_v_finite(w, tile);
         if (done[k]) {
             gather_group_seen(w, tile, g, w->s + at * SCORE_LD, st->o + g->row * w->ldo, alpha[k]);
         }
     }
-    for (ptrdiff_t c = 0; c < w->ldo; c += strip_width(w)) {
+    for (ptrdiff_t c = 0; c < w->ldo; c += tile->v_width) {
         for (int k = 0; k < n_groups; k++) {
             const row_group *g = &groups[k];
             const real *p = w->s + (g->row - groups[0].row) * SCORE_LD;
@@ -246,7 +259,7 @@ static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_g
             if (!done[k] && takes_streams(w)) {
                 gather_streams(w, g->first, g->last, g->rows, p, tile->v, tile->ldv, o, alpha[k]);
             } else if (!done[k]) {
-                gather_strip(w, tile, g, g->rows, c, p, tile->v, tile->ldv, o, alpha[k]);
+                gather_strip(w, tile, g, &depth[k], g->rows, c, p, tile->v, tile->ldv, o, alpha[k]);
             }
         }
     }

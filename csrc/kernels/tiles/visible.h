@@ -24,12 +24,13 @@ static SA_INLINE int64_t add_saturated(int64_t a, int64_t b)
 
 static SA_INLINE ptrdiff_t query_of(const block_work *w, ptrdiff_t r)
 {
-    return (w->row_begin + r) / w->plan->group;
+    const ptrdiff_t row = w->row_begin + r, group = w->plan->group;
+    return group == 1 ? row : row / group; /* a division takes as long as a vector of scores */
 }
 
 static SA_INLINE ptrdiff_t head_of(const block_work *w, ptrdiff_t r)
 {
-    return (w->row_begin + r) % w->plan->group;
+    return w->plan->group == 1 ? 0 : (w->row_begin + r) % w->plan->group;
 }
 
 static SA_INLINE void widen(interval *v, ptrdiff_t first, ptrdiff_t last)
@@ -42,32 +43,42 @@ static SA_INLINE void widen(interval *v, ptrdiff_t first, ptrdiff_t last)
     v->all_last = last < v->all_last ? last : v->all_last;
 }
 
+/* The keys that causal, window and lengths let row r see */
+static SA_INLINE void find_visible_keys(const block_work *w, ptrdiff_t r, ptrdiff_t *first,
+                                        ptrdiff_t *last)
+{
+    const sa_plan *p = w->plan;
+    *first = 0;
+    *last = w->head->n_keys;
+    if (!p->causal && !p->has_window) {
+        return;
+    }
+    const int64_t position = (int64_t)query_of(w, r) + w->head->query_offset;
+    if (p->causal) {
+        *last = clamp(position + 1, 0, *last);
+    }
+    if (p->has_window && p->window_right != SA_WINDOW_OPEN) {
+        *last = clamp(add_saturated(position + 1, p->window_right), 0, *last);
+    }
+    if (p->has_window && p->window_left != SA_WINDOW_OPEN) {
+        *first = clamp(add_saturated(position, -p->window_left), 0, *last);
+    }
+}
+
 /* Fills first, last (of each row), seen (of each group), first_key and last_key (of the block). */
 static void find_visible_rows(block_work *w)
 {
-    const sa_plan *p = w->plan;
     const interval none = {w->head->n_keys, 0, 0, w->head->n_keys};
     interval block = none;
-    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
-        const int64_t position = (int64_t)query_of(w, r) + w->head->query_offset;
-        ptrdiff_t first = 0, last = w->head->n_keys;
-        if (p->causal) {
-            last = clamp(position + 1, 0, last);
+    for (ptrdiff_t row = 0; row < w->n_rows; row += TILE_ROWS) {
+        const ptrdiff_t end = row + TILE_ROWS < w->n_rows ? row + TILE_ROWS : w->n_rows;
+        interval group = none;
+        for (ptrdiff_t r = row; r < end; r++) {
+            find_visible_keys(w, r, &w->first[r], &w->last[r]);
+            widen(&group, w->first[r], w->last[r]);
         }
-        if (p->has_window && p->window_right != SA_WINDOW_OPEN) {
-            last = clamp(add_saturated(position + 1, p->window_right), 0, last);
-        }
-        if (p->has_window && p->window_left != SA_WINDOW_OPEN) {
-            first = clamp(add_saturated(position, -p->window_left), 0, last);
-        }
-        w->first[r] = first;
-        w->last[r] = last;
-        interval *group = &w->seen[r / TILE_ROWS];
-        if (r % TILE_ROWS == 0) {
-            *group = none;
-        }
-        widen(group, first, last);
-        widen(&block, first, last);
+        w->seen[row / TILE_ROWS] = group;
+        widen(&block, group.first, group.last);
     }
     w->first_key = block.first;
     w->last_key = block.last;

@@ -61,13 +61,17 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
            (size_t)((row + rows - done) * SCORE_LD) * sizeof(real));
 }
 
+static char *weights_row(const block_work *w, ptrdiff_t r, ptrdiff_t key)
+{
+    const sa_head *h = w->head;
+    return h->weights.data + head_of(w, r) * h->weights_head_stride +
+           query_of(w, r) * h->weights.row_stride + key * h->weights.col_stride;
+}
+
 static void store_weights_row(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n,
                               const real *p)
 {
-    const sa_head *h = w->head;
-    store_row(h->weights.data + head_of(w, r) * h->weights_head_stride +
-                  query_of(w, r) * h->weights.row_stride + key * h->weights.col_stride,
-              h->weights.col_stride, h->weights.dtype, p, n);
+    store_row(weights_row(w, r, key), w->head->weights.col_stride, w->head->weights.dtype, p, n);
 }
 
 /* Per-head weights of all rows, by a second pass; w->total as finish_rows leaves it. */
@@ -89,10 +93,17 @@ static void write_weights(block_work *w)
 /* The same from what was kept. */
 static void write_kept_weights(const block_work *w)
 {
+    const sa_matrix *m = &w->head->weights;
+    const bool in_place = m->dtype == REAL_DTYPE && is_contiguous(m->col_stride, REAL_DTYPE);
     for (ptrdiff_t r = 0; r < w->n_rows; r++) {
         for (ptrdiff_t key = 0; key < w->plan->n_k; key += w->plan->tile_keys) {
             const ptrdiff_t n = tile_at(w, key).n;
-            store_weights_row(w, r, key, n, finish_kept(w, r, key, n));
+            if (in_place) {
+                finish_kept(w, r, key, n, (real *)(void *)weights_row(w, r, key));
+            } else {
+                finish_kept(w, r, key, n, kept_row(w, r, key));
+                store_weights_row(w, r, key, n, kept_row(w, r, key));
+            }
         }
     }
 }
@@ -125,7 +136,8 @@ static void add_to_mean(const block_work *w, double *sum)
         double *to = sum + r / w->plan->group * n_k;
         for (ptrdiff_t key = 0; key < n_k; key += w->plan->tile_keys) {
             const ptrdiff_t n = tile_at(w, key).n;
-            const real *p = finish_kept(w, r, key, n);
+            const real *p = kept_row(w, r, key);
+            finish_kept(w, r, key, n, kept_row(w, r, key));
             for (ptrdiff_t j = 0; j < n; j++) {
                 to[key + j] += (double)p[j];
             }
