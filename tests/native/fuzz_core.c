@@ -13,6 +13,7 @@
 #include "test_build.h"
 
 fuzz_tally fuzz_counts;
+bool fuzz_judges = true;
 
 static void report(void)
 {
@@ -42,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     choices c = choices_from(bytes, n);
     const call *f = &calls[choose(&c, (uint64_t)n_calls)];
     demand d = no_demand;
+    d.judges = fuzz_judges;
     const uint64_t refused = choose(&c, 256);
     d.may_fail = refused >= 224;
     sa_test_refuse(d.may_fail ? (long)(refused & 15) : -1, refused >= 240);

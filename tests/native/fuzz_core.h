@@ -2,6 +2,7 @@
 #ifndef SA_TEST_FUZZ_CORE_H
 #define SA_TEST_FUZZ_CORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,6 +11,7 @@ typedef struct {
 } fuzz_tally;
 
 extern fuzz_tally fuzz_counts;
+extern bool fuzz_judges; /* whether results are compared with the formula, true unless set */
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

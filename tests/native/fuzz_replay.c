@@ -1,7 +1,8 @@
 /* fuzz_replay.c -- the fuzz target without a fuzzer: files, or that many inputs of a generator.
  *
  *   fuzz_replay FILE ...            each file once
- *   fuzz_replay --random N SEED     N strings of up to 64 random bytes
+ *   fuzz_replay --random N SEED [unjudged]     N strings of up to 64 random bytes; unjudged:
+ *                                   results are compared with each other, not with the formula
  *   fuzz_replay --plant BUG         commit a bug, for the checker that watches this program
  *
  * Ends with status 0 if nothing was found and six of ten inputs reached a kernel.
@@ -48,7 +49,8 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--plant") == 0) {
         return sa_test_plant(argv[2]) ? 0 : 2;
     }
-    if (argc == 4 && strcmp(argv[1], "--random") == 0) {
+    if (argc >= 4 && strcmp(argv[1], "--random") == 0) {
+        fuzz_judges = argc == 4;
         replay_random(atol(argv[2]), strtoull(argv[3], NULL, 10));
     } else {
         for (int i = 1; i < argc; i++) {
