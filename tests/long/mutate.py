@@ -66,6 +66,9 @@ TESTS = {
 FILES = list(TESTS)
 # Of these files, only what has to do with masks, tails and hidden keys.
 FUNCTIONS = {
+    f"{TILES}/visible.h": ["clamp", "add_saturated", "query_of", "head_of", "widen",
+                           "find_visible_rows", "term_row", "is_hidden", "count_hidden",
+                           "mask_sight", "mask_bytes", "spread_nan"],
     f"{TILES}/scores.h": ["hide", "logits_row", "add_term", "add_given_row", "ADD_GIVEN",
                           "add_mask", "cap_row", "scale_row", "add_terms"],
     f"{TILES}/stats_rows.h": ["keep_logits", "sum_logits", "sum_far_logits", "sum_distances",
@@ -107,7 +110,8 @@ def mutants(path: str) -> list[tuple[int, str]]:
             for match in re.finditer(pattern, code):
                 changed = line[: match.start()] + new + line[match.end() :]
                 if new == "if (!(":
-                    changed = changed[: changed.rindex(") {")] + ")) {"
+                    end = changed.rindex(") {")
+                    changed = changed[:end] + ")" + changed[end:]
                 found.append((number, changed))
     return found
 
