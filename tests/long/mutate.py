@@ -67,7 +67,7 @@ FILES = list(TESTS)
 # Of these files, only what has to do with masks, tails and hidden keys.
 FUNCTIONS = {
     f"{TILES}/visible.h": ["clamp", "add_saturated", "query_of", "head_of", "widen",
-                           "find_visible_rows", "term_row", "is_hidden", "count_hidden",
+                           "find_visible_keys", "find_visible_rows", "term_row", "is_hidden", "count_hidden",
                            "mask_sight", "mask_bytes", "spread_nan"],
     f"{TILES}/scores.h": ["hide", "logits_row", "add_term", "add_given_row", "ADD_GIVEN",
                           "add_mask", "cap_row", "scale_row", "add_terms"],
