@@ -67,8 +67,8 @@ FILES = list(TESTS)
 # Of these files, only what has to do with masks, tails and hidden keys.
 FUNCTIONS = {
     f"{TILES}/visible.h": ["clamp", "add_saturated", "query_of", "head_of", "widen",
-                           "find_visible_keys", "find_visible_rows", "term_row", "is_hidden", "count_hidden",
-                           "mask_sight", "mask_bytes", "spread_nan"],
+                           "find_visible_keys", "find_visible_rows", "term_row", "is_hidden",
+                           "count_hidden", "mask_sight", "mask_bytes", "spread_nan"],
     f"{TILES}/scores.h": ["hide", "logits_row", "add_term", "add_given_row", "ADD_GIVEN",
                           "add_mask", "cap_row", "scale_row", "add_terms"],
     f"{TILES}/stats_rows.h": ["keep_logits", "sum_logits", "sum_far_logits", "sum_distances",
@@ -101,7 +101,7 @@ def mutants(path: str) -> list[tuple[int, str]]:
     for number, line in enumerate((ROOT / path).read_text(encoding="ascii").splitlines()):
         if opening := re.match(r"\w[^=]*?(\w+)\(", line):
             function = opening[1]
-        started = in_comment or line.lstrip().startswith(("/*", "#", "*", "enum"))
+        started = in_comment or line.lstrip().startswith(("/*", "#", "enum"))
         in_comment = (in_comment or "/*" in line) and "*/" not in line.split("/*")[-1]
         if started or function not in FUNCTIONS.get(path, (function,)):
             continue
