@@ -6,13 +6,14 @@
 /* Up to this many rows read K by dot products; more pay for packing it. */
 enum { MAX_DOT_ROWS = 8 };
 
-/* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay in the
- * second-level cache, half of it where each key is taken but once. */
-enum { LEAST_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 18, MAX_FEW_TILE_BYTES = 1 << 19 };
+/* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay near, the
+ * nearer where each key is taken but once. */
+enum { LEAST_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 20, MAX_FEW_TILE_BYTES = 1 << 19 };
 
-/* What a block keeps while it walks over the keys should stay in the second-level cache. P of its
- * rows is written and read but once each, so that a larger one's only price is memory. */
-enum { MAX_BLOCK_BYTES = 1 << 20, MAX_KEPT_BYTES = 1 << 21, MOST_KEPT_BYTES = 1 << 23 };
+/* What a block keeps while it walks over the keys is met once per tile: the third-level cache will
+ * do, and packing is shared by many rows. P of its rows is written and read but once each, so that a
+ * larger one's only price is memory. */
+enum { MAX_BLOCK_BYTES = 1 << 22, MAX_KEPT_BYTES = 1 << 21, MOST_KEPT_BYTES = 1 << 23 };
 
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
@@ -66,8 +67,8 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
 
 static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
-/* Rows of a block: many share one packed tile of K, few leave enough blocks for all threads and
- * keep the block's Q and O in the second-level cache. */
+/* Rows of a block: many share one packed tile of K, few leave enough blocks for all threads. Blocks
+ * of a head are about equal, as each packs all keys. */
 static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_items, int n_threads)
 {
     const ptrdiff_t rows = plan->n_q * plan->group;
@@ -85,6 +86,8 @@ static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_items, int n
            n_items * divide_up(rows, block) < 4 * (ptrdiff_t)n_threads) {
         block -= SA_BLOCK_ROWS;
     }
+    const ptrdiff_t equal = rows ? divide_up(rows, divide_up(rows, block)) : 0;
+    block = divide_up(equal, SA_SCORE_ROWS) * SA_SCORE_ROWS;
     return block < rows ? block : rows;
 }
 

@@ -20,7 +20,7 @@ enum { SA_CHUNK_KEYS = 512, SA_MAX_TILE_KEYS = SA_CHUNK_KEYS };
 
 /* Rows whose scores stand in scratch at a time (a multiple of every TILE_ROWS); rows of a block come
  * in steps of SA_BLOCK_ROWS. */
-enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 768 };
+enum { SA_SCORE_ROWS = 24, SA_BLOCK_ROWS = 96, SA_MAX_BLOCK_ROWS = 1536 };
 
 /* A matrix as the caller laid it out. */
 typedef struct {

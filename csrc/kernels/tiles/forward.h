@@ -65,7 +65,8 @@ static SA_INLINE bool divide_row(real *to, const real *o, const real *e, ptrdiff
         (real)(SA_UNIT_IS_F64 ? fma(-l, inverse, 1) * inverse : inverse - (double)high);
     vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
     for (ptrdiff_t c = 0; c < n; c += LANES) {
-        const vec all = e ? v_add(v_load(o + c), v_load(e + c)) : v_load(o + c);
+        const vec left = e ? v_finite_or_zero(v_load(e + c)) : v_zero();
+        const vec all = v_add(v_load(o + c), left);
         const vec sum = v_mul(all, v_set1(alpha));
         const vec product = v_mul(sum, v_set1(high));
         const vec lost = v_product_error(sum, v_set1(high), product);

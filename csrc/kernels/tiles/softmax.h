@@ -61,6 +61,7 @@ static SA_INLINE int exp_row(real *s, const real *low, const bool has_low, const
     for (ptrdiff_t j = begin; j < end; steps++) {
         const ptrdiff_t stop = j + EXP_STEP < end ? j + EXP_STEP : end;
         vec sum = v_zero(), rest = v_zero();
+        SA_UNROLL_2
         for (; j + EXP_TURN <= stop; j += EXP_TURN) {
             __builtin_prefetch(s + TILE_ROWS * SCORE_LD + j, 1); /* the next group's row */
             sum = v_add(sum, exp2_shifted(EXP_CHAINS, s + j, low + j, has_low, e, origin));
@@ -169,7 +170,7 @@ static SA_INLINE void merge_row(real *o, real *e, const real *part, real a, real
         const vec x = v_mul(v_load(o + j), v_set1(a)), y = v_mul(v_load(part + j), v_set1(b));
         vec lost;
         v_store(o + j, two_sum(x, y, &lost));
-        v_store(e + j, v_fma(v_load(e + j), v_set1(a), v_finite_or_zero(lost)));
+        v_store(e + j, v_fma(v_load(e + j), v_set1(a), lost));
     }
 }
 
