@@ -1,10 +1,14 @@
 /* seam.c -- memory and threads from the system; a test build may refuse either (tests/native). */
+#if defined(__linux__)
+#define _GNU_SOURCE /* madvise */
+#endif
 #include "seam.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #ifdef SA_TEST_BUILD
 bool sa_test_refuses(void);           /* asked once for each request */
@@ -14,13 +18,22 @@ static bool sa_test_refuses(void) { return false; }
 static void sa_test_counts_blocks(int more) { (void)more; }
 #endif
 
+/* The scratch of a long call is walked over again and again, here a piece and there a piece: from
+ * half of a huge page on it is asked for as whole ones, as NumPy does for its arrays. */
 void *sa_alloc(size_t bytes)
 {
-    enum { ALIGNMENT = 64 };
-    if (bytes > PTRDIFF_MAX - ALIGNMENT || sa_test_refuses()) {
+    enum { CACHE_LINE = 64, HUGE_PAGE = 1 << 21 };
+    const size_t unit = bytes < HUGE_PAGE / 2 ? CACHE_LINE : HUGE_PAGE;
+    if (bytes > PTRDIFF_MAX - HUGE_PAGE || sa_test_refuses()) {
         return NULL;
     }
-    void *memory = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    const size_t whole = (bytes + unit - 1) / unit * unit;
+    void *memory = aligned_alloc(unit, whole);
+#ifdef MADV_HUGEPAGE
+    if (memory && unit == HUGE_PAGE) {
+        (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish: what it says changes nothing */
+    }
+#endif
     sa_test_counts_blocks(memory ? 1 : 0);
     return memory;
 }
