@@ -85,12 +85,13 @@ def test_few_rows_read_keys_as_they_lie(plan, n_q, heads, kv_heads, packed, grou
 
 
 @pytest.mark.parametrize(("d", "d_v", "f64", "many_rows", "few_rows"), [
-    (64, 64, 0, 512, 512), (64, 65, 0, 256, 512), (65, 64, 0, 256, 512), (1, 127, 0, 512, 512),
-    (1, 128, 0, 256, 512), (128, 128, 0, 256, 512), (128, 129, 0, 128, 256), (32, 32, 1, 512, 512),
-    (32, 33, 1, 256, 512), (64, 64, 1, 256, 512), (64, 65, 1, 128, 256), (128, 129, 1, 128, 128),
+    (64, 64, 0, 512, 512), (128, 128, 0, 512, 512), (128, 129, 0, 512, 256), (1, 255, 0, 512, 512),
+    (256, 256, 0, 512, 256), (256, 257, 0, 256, 128), (257, 256, 0, 256, 128), (1, 511, 0, 512, 256),
+    (512, 512, 0, 256, 128), (512, 513, 0, 128, 128), (64, 64, 1, 512, 512), (64, 65, 1, 512, 256),
+    (128, 128, 1, 512, 256), (128, 129, 1, 256, 128), (256, 257, 1, 128, 128),
     (9999, 9999, 1, 128, 128), (0, 0, 0, 512, 512),
 ])  # fmt: skip
-def test_keys_and_values_of_a_tile_fit_in_256_kib_or_512(plan, d, d_v, f64, many_rows, few_rows):
+def test_keys_and_values_of_a_tile_fit_in_1_mib_or_512_kib(plan, d, d_v, f64, many_rows, few_rows):
     assert plan(d=d, d_v=d_v, f64=f64, n_q=9).tile_keys == many_rows
     assert plan(d=d, d_v=d_v, f64=f64, n_q=8).tile_keys == few_rows
 
@@ -108,26 +109,27 @@ def test_a_thread_for_400_000_multiply_adds(plan, n_q, n_k, d, d_v, planes, thre
 
 @pytest.mark.parametrize(("n_q", "n_heads", "d", "d_v", "keeps_p", "rows", "blocks"), [
     (10, 1, 8, 8, 0, 10, 1), (10, 5, 8, 8, 0, 50, 1), (0, 1, 8, 8, 0, 0, 0),
-    (768, 1, 8, 8, 0, 768, 1), (769, 1, 8, 8, 0, 768, 2), (400, 4, 8, 8, 0, 768, 3),
-    (2000, 1, 64, 64, 0, 672, 3), (2000, 1, 64, 66, 0, 576, 4), (2000, 1, 50, 71, 0, 672, 3),
-    (2000, 1, 71, 50, 0, 672, 3), (2000, 1, 1000, 1000, 0, 96, 21), (2000, 1, 8, 8, 1, 480, 5),
-    (2000, 1, 200, 0, 0, 576, 4), (2000, 1, 0, 100, 0, 576, 4), (2000, 1, 0, 85, 0, 672, 3),
-    (2000, 1, 169, 0, 0, 768, 3), (2000, 1, 170, 0, 0, 672, 3),
+    (1536, 1, 8, 8, 0, 1536, 1), (1537, 1, 8, 8, 0, 792, 2), (800, 4, 8, 8, 0, 1080, 3),
+    (4096, 1, 64, 64, 0, 1368, 3), (7680, 1, 340, 0, 0, 1536, 5), (7680, 1, 341, 0, 0, 1296, 6),
+    (7680, 1, 0, 170, 0, 1536, 5), (7680, 1, 0, 171, 0, 1296, 6), (2000, 1, 256, 256, 0, 672, 3),
+    (2000, 1, 1000, 1000, 0, 96, 21), (100, 1, 9999, 9999, 0, 72, 2), (2000, 1, 8, 8, 1, 408, 5),
 ])  # fmt: skip
-def test_blocks_of_rows_fit_in_1_mib(plan, n_q, n_heads, d, d_v, keeps_p, rows, blocks):
+def test_blocks_of_rows_fit_in_4_mib_and_are_about_equal(
+    plan, n_q, n_heads, d, d_v, keeps_p, rows, blocks
+):
     p = plan(n_q=n_q, n_heads=n_heads, d=d, d_v=d_v, keeps_p=keeps_p)
     assert (p.block_rows, p.blocks_per_head) == (rows, blocks)
     assert p.n_chunks == 1
 
 
 @pytest.mark.parametrize(("n_k", "rows"), [
-    (682, 768), (683, 672), (2730, 192), (2731, 96), (21_845, 96), (21_846, 72), (29_127, 72),
+    (341, 1536), (342, 1296), (2730, 192), (2731, 96), (21_845, 96), (21_846, 72), (29_127, 72),
     (29_128, 48), (43_690, 48), (43_691, 24), (1_000_000, 24),
 ])  # fmt: skip
 def test_kept_weights_fit_in_2_mib_or_8(plan, n_k, rows):
     """More than 2 where that would leave fewer than 96 rows, more than 8 for fewer than 24."""
-    assert plan(n_q=2000, n_k=n_k, keeps_p=1).block_rows == rows
-    assert plan(n_q=2000, n_k=n_k).block_rows == 768
+    assert plan(n_q=7680, n_k=n_k, keeps_p=1).block_rows == rows
+    assert plan(n_q=7680, n_k=n_k).block_rows == 1536
 
 
 @pytest.mark.parametrize(("planes", "together"), [(8, 8), (80, 16), (6, 2)])
@@ -138,8 +140,9 @@ def test_heads_that_are_averaged_are_one_items(plan, planes, together):
 
 
 @pytest.mark.parametrize(("n_q", "planes", "threads", "rows", "blocks"), [
-    (1000, 1, 2, 96, 11), (1000, 3, 2, 480, 3), (1000, 4, 2, 768, 2), (1000, 9, 2, 768, 2),
-    (1000, 1, 1, 768, 2), (300, 2, 4, 96, 4), (768, 8, 2, 768, 1), (768, 7, 2, 672, 2),
+    (1000, 1, 2, 96, 11), (1000, 3, 2, 336, 3), (1000, 4, 2, 504, 2), (1000, 9, 2, 1000, 1),
+    (1000, 1, 1, 1000, 1), (300, 2, 4, 96, 4), (1536, 8, 2, 1536, 1), (1536, 7, 2, 768, 2),
+    (4096, 1, 2, 528, 8),
 ])  # fmt: skip
 def test_four_blocks_for_a_thread(plan, n_q, planes, threads, rows, blocks):
     p = plan(n_q=n_q, n_k=10_000, planes=planes, threads=threads)
