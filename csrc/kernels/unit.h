@@ -43,7 +43,7 @@
 #define SA_INLINE inline __attribute__((always_inline))
 #define SA_NOINLINE __attribute__((noinline)) /* a hot loop with registers of its own */
 #define SA_UNROLL _Pragma("GCC unroll 64")
-#define SA_UNROLL_2 _Pragma("GCC unroll 2")
+#define SA_UNROLL_2 _Pragma("GCC unroll 2") /* a loop that stays one */
 
 #include SA_SIMD_HEADER
 

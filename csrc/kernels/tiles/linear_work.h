@@ -197,7 +197,7 @@ static void store_panel(const linear_work *w, ptrdiff_t col, ptrdiff_t n, const 
         for (int j = 0; j < NR; j += LANES) {
             vec all = v_load(sum + i * ld + j);
             if (error) {
-                all = v_add(all, v_load(error + i * ld + j));
+                all = v_add(all, v_finite_or_zero(v_load(error + i * ld + j)));
             }
             v_store(dst + j, v_add(all, v_load(bias + j)));
         }

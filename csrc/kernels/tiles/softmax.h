@@ -163,7 +163,8 @@ static SA_INLINE real raise_max(const block_work *w, const real *s, real m_old, 
     return top > m_old ? top : m_old;
 }
 
-/* o = a o + b part, and e = a e + what rounding took; a and b are powers of two */
+/* o = a o + b part, and e = a e + what rounding took; a and b are powers of two. Where o is not
+ * finite, e may be NaN. */
 static SA_INLINE void merge_row(real *o, real *e, const real *part, real a, real b, ptrdiff_t ldo)
 {
     for (ptrdiff_t j = 0; j < ldo; j += LANES) {
