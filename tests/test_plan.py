@@ -80,8 +80,17 @@ def test_scale_of_no_features_and_of_the_caller(plan):
     (1, 8, 1, False, 8), (1, 9, 1, True, 9), (9, 0, 0, True, 1), (9, 5, 5, True, 1),
 ])  # fmt: skip
 def test_few_rows_read_keys_as_they_lie(plan, n_q, heads, kv_heads, packed, group):
-    p = plan(n_q=n_q, n_heads=heads, n_kv_heads=kv_heads)
-    assert (p.packed_keys, p.group) == (packed, group)
+    for n_k in (65, 1000):
+        p = plan(n_q=n_q, n_k=n_k, n_heads=heads, n_kv_heads=kv_heads)
+        assert (p.packed_keys, p.group) == (packed, group)
+
+
+@pytest.mark.parametrize(("n_q", "heads", "kv_heads", "packed"), [
+    (2, 1, 1, False), (3, 1, 1, True), (1, 4, 2, False), (1, 3, 1, True), (2, 4, 2, True),
+])  # fmt: skip
+def test_few_rows_over_few_keys_do_not(plan, n_q, heads, kv_heads, packed):
+    for n_k in (0, 1, 64):
+        assert plan(n_q=n_q, n_k=n_k, n_heads=heads, n_kv_heads=kv_heads).packed_keys == packed
 
 
 @pytest.mark.parametrize(("d", "d_v", "f64", "many_rows", "few_rows"), [

@@ -3,8 +3,9 @@
 
 #include <math.h>
 
-/* Up to this many rows read K by dot products; more pay for packing it. */
-enum { MAX_DOT_ROWS = 8 };
+/* Up to this many rows read K by dot products; more pay for packing it. So do fewer where keys are few,
+ * as a decoding step's streams through K and V are then over before they flow. */
+enum { MAX_DOT_ROWS = 8, FEW_KEYS = 64, MAX_DOT_ROWS_OF_FEW_KEYS = 2 };
 
 /* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay near, the
  * nearer where each key is taken but once. */
@@ -46,7 +47,8 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
     if (!p->has_scale) {
         default_scale(z->d, &scale, &scale_low);
     }
-    const bool packed_keys = z->n_q * group > MAX_DOT_ROWS;
+    const ptrdiff_t dot_rows = z->n_k <= FEW_KEYS ? MAX_DOT_ROWS_OF_FEW_KEYS : MAX_DOT_ROWS;
+    const bool packed_keys = z->n_q * group > dot_rows;
     return (sa_plan){
         .n_q = z->n_q,
         .n_k = z->n_k,

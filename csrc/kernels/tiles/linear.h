@@ -13,9 +13,9 @@ static SA_NOINLINE void pack_columns(real *restrict dst, panel_layout to, const 
                                      ptrdiff_t first, ptrdiff_t n, ptrdiff_t depth)
 {
     if (w->dtype == REAL_DTYPE) {
-        pack_panels_of(dst, to, w, REAL_DTYPE, first, n, depth);
+        pack_panels_of(dst, to, NR, w, REAL_DTYPE, first, n, depth);
     } else {
-        pack_panels_of(dst, to, w, w->dtype, first, n, depth);
+        pack_panels_of(dst, to, NR, w, w->dtype, first, n, depth);
     }
 }
 

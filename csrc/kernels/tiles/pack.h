@@ -228,20 +228,25 @@ static SA_INLINE void pack_block(real *restrict dst, ptrdiff_t ld, const char *s
     }
 }
 
-static SA_INLINE void pack_panels_of(real *restrict dst, const panel_layout to, const sa_matrix *m,
-                                     const sa_dtype t, ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
+/* Zeros up to a multiple of unit rows, NR or LANES */
+static SA_INLINE void pack_panels_of(real *restrict dst, const panel_layout to,
+                                     const ptrdiff_t unit, const sa_matrix *m, const sa_dtype t,
+                                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t d)
 {
-    for (ptrdiff_t j = 0; j < round_up(n, NR); j += LANES) {
+    for (ptrdiff_t j = 0; j < round_up(n, unit); j += LANES) {
         real *panel = dst + j / NR * to.panel + j % NR;
         const char *src = m->data + (first + j) * m->row_stride;
         const ptrdiff_t rows = n - j < LANES ? n - j : LANES;
         const ptrdiff_t left = n - j - 2 * LANES;
         ptrdiff_t c = 0;
         prefetch_rows(m, first + j + 2 * LANES, left < LANES ? left : LANES, d);
-        if (rows == LANES && is_contiguous(m->col_stride, t)) {
-            for (; c + LANES <= d; c += LANES) {
-                pack_block(panel + c / LANES * to.block, to.lane, src + c * dtype_size(t),
-                           m->row_stride, dtype_size(t), t, LANES, LANES);
+        for (; is_contiguous(m->col_stride, t) && c + LANES <= d; c += LANES) {
+            real *block = panel + c / LANES * to.block;
+            const char *from = src + c * dtype_size(t);
+            if (rows == LANES) {
+                pack_block(block, to.lane, from, m->row_stride, dtype_size(t), t, LANES, LANES);
+            } else {
+                pack_block(block, to.lane, from, m->row_stride, dtype_size(t), t, rows, LANES);
             }
         }
         for (; c < d; c += LANES) {
@@ -251,15 +256,15 @@ static SA_INLINE void pack_panels_of(real *restrict dst, const panel_layout to, 
     }
 }
 
-/* Keys [first, first + n), zeros up to a multiple of NR. The compiler knows the compute type. */
+/* Keys [first, first + n), zeros up to a multiple of LANES. The compiler knows the compute type. */
 static SA_NOINLINE void pack_panels(real *restrict dst, const sa_matrix *m, ptrdiff_t first,
                                     ptrdiff_t n, ptrdiff_t d)
 {
     const panel_layout to = {.panel = NR * d, .block = LANES * NR, .lane = NR};
     if (m->dtype == REAL_DTYPE) {
-        pack_panels_of(dst, to, m, REAL_DTYPE, first, n, d);
+        pack_panels_of(dst, to, LANES, m, REAL_DTYPE, first, n, d);
     } else {
-        pack_panels_of(dst, to, m, m->dtype, first, n, d);
+        pack_panels_of(dst, to, LANES, m, m->dtype, first, n, d);
     }
 }
 
