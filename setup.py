@@ -41,8 +41,8 @@ HEADERS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("csrc/**/*.[h
 
 # No -ffast-math (NaN, infinity and rounding are part of the contract), no contraction but where a
 # fused multiply-add is written, no link-time optimisation over units: it may move code of one
-# instruction set into functions of another. Python's own flags hold -fwrapv, which costs the register
-# tile 0.6 % and blinds UndefinedBehaviorSanitizer to overflow.
+# instruction set into functions of another. Python's own flags hold -fwrapv, which costs the
+# register tile 0.6 % and blinds UndefinedBehaviorSanitizer to overflow.
 COMMON_FLAGS = [
     "-std=c11", "-O3", "-fvisibility=hidden", "-fno-fast-math", "-fno-unsafe-math-optimizations",
     "-fno-finite-math-only", "-ffp-contract=off", "-fno-lto", "-fno-wrapv",
