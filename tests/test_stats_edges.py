@@ -51,3 +51,24 @@ def test_a_window_over_many_blocks(unit, rng, dtype):
     np.testing.assert_allclose(found.weighted[0], weights[0].T @ columns, rtol=1e-4, atol=1e-5)
     inside = np.tril(np.triu(weights[0], -20), 20).sum() / 2500
     np.testing.assert_allclose(found.head_scores["window"], inside, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("top_k", [1, 6])
+def test_fewer_keys_than_are_kept(unit, dtype, top_k):
+    """Equal weights: the first keys in sight, anywhere; none of rows that see nothing."""
+    n = 1300
+    x, row = np.zeros((n, 4), dtype), np.arange(n)
+    sees = row % 7 != 0
+    found = selfattn.attention_stats(x, x, mask=sees[:, None], window=(2, 1), top_k=top_k)
+    first, last = np.maximum(row - 2, 0), np.minimum(row + 1, n - 1)
+    keys = first[:, None] + np.arange(top_k)
+    keys = np.where(sees[:, None] & (keys <= last[:, None]), keys, -1)
+    weight = np.where(sees, 1 / (last - first + 1), 0)
+    assert (found.top_indices == keys).all()
+    np.testing.assert_allclose(found.top_weights, np.where(keys < 0, 0, weight[:, None]), rtol=1e-6)
+    assert (found.argmax == keys[:, 0]).all()
+    np.testing.assert_allclose(found.max, weight, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.entropy, np.where(sees, np.log(last - first + 1), 0), rtol=1e-6
+    )
