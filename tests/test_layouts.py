@@ -138,3 +138,15 @@ def test_masks_that_hide_the_ends(unit, rng, dtype):
             view = np.full((len(seen), 40 * abs(step)), between, dtype)[:, ::step]
             view[...] = mask
             assert same_bits(selfattn.attention(*arrays, view), expected)
+
+
+@pytest.mark.parametrize("name", ["mask", "bias"])
+def test_a_mask_for_each_head(unit, rng, name):
+    """Of grouped heads, in a tile that they share."""
+    query, key, value = qkv(rng, 20, 40, 8, heads=6, kv_heads=2)
+    term = np.where(rng.random((6, 20, 40)) < 0.5, 0, -np.inf)
+    term[..., 0] = rng.standard_normal((6, 20))
+    oracle.check(
+        selfattn.attention(query, key, value, **{name: term}),
+        oracle.attention(query, key, value, **{name: term}),
+    )

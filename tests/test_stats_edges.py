@@ -72,3 +72,12 @@ def test_fewer_keys_than_are_kept(unit, dtype, top_k):
     np.testing.assert_allclose(
         found.entropy, np.where(sees, np.log(last - first + 1), 0), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_last_of_equal_weights_gives_way(unit, dtype):
+    """A larger weight that comes late takes the place of the highest index."""
+    key = np.zeros((700, 1), dtype)
+    key[[20, 600], 0] = 1, 2
+    found = selfattn.attention_stats(np.ones((8, 1), dtype), key, query_offset=0, top_k=4)
+    assert (found.top_indices == [600, 20, 0, 1]).all()

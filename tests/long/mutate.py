@@ -39,6 +39,7 @@ STATS = "tests/test_stats.py::test_any_call"
 # Of a header's units only the float32 one is mutated.
 MASKS = [
     "tests/test_layouts.py::test_masks_that_hide_the_ends",
+    "tests/test_layouts.py::test_a_mask_for_each_head",
     "tests/test_golden.py",
     "tests/test_never_read.py",
     ANY_CALL,
@@ -61,6 +62,7 @@ TESTS = {
                           *MASKS],
     f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py::test_weights_of_zero",
                               "tests/test_stats_edges.py::test_fewer_keys_than_are_kept",
+                              "tests/test_stats_edges.py::test_the_last_of_equal_weights_gives_way",
                               "tests/test_stats.py::test_bits_of_the_weights", STATS,
                               "tests/test_stats.py", "-k", "not float64 and not memory"],
 }  # fmt: skip
