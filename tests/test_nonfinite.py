@@ -246,14 +246,17 @@ def test_infinite_value_arrives_as_infinity(unit, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_nan_row_is_nan_where_it_looks(unit, rng, dtype):
-    """In its weights, too: behind a window and a mask it has zeros."""
-    query, key, value = qkv(rng, 50, 50, 8, dtype=dtype)
-    query[0, 30] = NAN
-    seen = rng.random((50, 50)) < 0.5
+    """In its weights, too: behind a window and a mask it has zeros, in every tile of keys."""
+    n, rows = 1300, np.array([3, 30, 510, 700, 1299])
+    query, key, value = qkv(rng, n, n, 8, dtype=dtype)
+    query[0, rows] = NAN
+    seen = rng.random((n, n)) < 0.5
+    seen[3, 0] = True
     weights = selfattn.attention(query, key, value, seen, window=(9, 4), return_weights=True)[1]
-    looks = seen[30] & (np.arange(50) >= 21) & (np.arange(50) <= 34)
-    assert np.array_equal(np.isnan(weights[0, 30]), looks)
-    assert (weights[0, 30][~looks] == 0).all()
+    away = np.arange(n) - rows[:, None]
+    looks = seen[rows] & (away >= -9) & (away <= 4)
+    assert np.array_equal(np.isnan(weights[0, rows]), looks)
+    assert (weights[0, rows][~looks] == 0).all()
 
 
 @pytest.mark.parametrize("n_k", [1, 3, 8, 43, 601])
