@@ -197,3 +197,13 @@ def test_batch_axes_broadcast(unit, rng):
     assert got[0].shape == (3, 4, 2, 5, 3)
     expected = oracle.attention(query, key, value, key_lengths=lengths)
     oracle.check(got, expected, returned=("out", "lse"))
+
+
+@pytest.mark.parametrize("offset", [-30, 30])
+@pytest.mark.parametrize("window", [(2, 1), (2, None), (None, 1)])
+def test_windows_that_leave_the_keys(unit, rng, offset, window):
+    """Rows before the first key and behind the last, which see nothing, beside others."""
+    query, key, value = qkv(rng, 40, 40, 8)
+    options = {"window": window, "query_offset": offset}
+    got = selfattn.attention(query, key, value, **options, return_weights=True)
+    oracle.check(got, oracle.attention(query, key, value, **options), returned=("out", "weights"))
