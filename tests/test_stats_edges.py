@@ -89,3 +89,11 @@ def test_the_last_of_equal_weights_gives_way(unit, dtype):
     key[[20, 600], 0] = 1, 2
     found = selfattn.attention_stats(np.ones((8, 1), dtype), key, query_offset=0, top_k=4)
     assert (found.top_indices == [600, 20, 0, 1]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entropy_of_scores_far_from_zero(unit, dtype):
+    """Equal ones: that of as many keys."""
+    key = np.full((30, 1), 2.0**40, dtype)
+    found = selfattn.attention_stats(np.ones((3, 1), dtype), key, query_offset=0, scale=1.0)
+    np.testing.assert_allclose(found.entropy, np.log(30), rtol=1e-6)
