@@ -97,3 +97,15 @@ def test_entropy_of_scores_far_from_zero(unit, dtype):
     key = np.full((30, 1), 2.0**40, dtype)
     found = selfattn.attention_stats(np.ones((3, 1), dtype), key, query_offset=0, scale=1.0)
     np.testing.assert_allclose(found.entropy, np.log(30), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entropy_of_scores_far_from_zero_that_differ(unit, dtype):
+    """By whole numbers in units of log2, beside keys that are hidden."""
+    key = (2.0**22 - np.arange(30)[:, None]).astype(dtype)
+    query = np.ones((30, 1), dtype)
+    found = selfattn.attention_stats(query, key, causal=True, scale=np.log(2))
+    weights = np.tril(0.5 ** np.arange(30) * np.ones((30, 1)))
+    weights /= weights.sum(-1, keepdims=True)
+    expected = -(weights * np.log(np.where(weights > 0, weights, 1))).sum(-1)
+    np.testing.assert_allclose(found.entropy, expected, rtol=1e-5)

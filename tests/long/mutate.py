@@ -61,9 +61,7 @@ TESTS = {
                           "tests/test_adversarial.py::test_large_terms_in_part_of_a_tile",
                           "tests/test_adversarial.py::test_softcap_from_saturated_to_linear",
                           *MASKS],
-    f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py::test_weights_of_zero",
-                              "tests/test_stats_edges.py::test_fewer_keys_than_are_kept",
-                              "tests/test_stats_edges.py::test_the_last_of_equal_weights_gives_way",
+    f"{TILES}/stats_rows.h": ["tests/test_stats_edges.py",
                               "tests/test_stats.py::test_bits_of_the_weights", STATS,
                               "tests/test_stats.py", "-k", "not float64 and not memory"],
 }  # fmt: skip
