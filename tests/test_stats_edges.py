@@ -5,6 +5,7 @@ import pytest
 
 import selfattn
 from arrays import qkv
+from selfattn import reference
 
 
 def test_overview_alone(rng):
@@ -45,6 +46,25 @@ def test_weights_of_zero(unit, dtype):
     expected = [3, *(j for j in range(1, n, 2) if j != 3), *[-1] * (n // 2)]
     assert (found.top_indices == expected).all()
     assert (found.top_weights == (np.arange(n) == 0)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stats", [selfattn.attention_stats, reference.attention_stats])
+def test_keys_beside_a_large_sink(unit, dtype, stats):
+    """Where the sink leaves a weight 0, the keys of the largest scores are kept all the same."""
+    key = np.array([[-900], [-80], [-850], [0], [-60], [0]], dtype)
+    mask = np.array([[1, 1, 1, 1, 1, 0], [0, 1, 0, 0, 1, 1], [1, 0, 1, 0, 0, 0], [0] * 6], bool)
+    query = np.ones((1, 4, 1), dtype)
+    all_zero = stats(query, key[None], mask=mask, scale=1.0, sinks=[1e4], top_k=3)
+    assert (all_zero.top_indices == [[1, 3, 4], [1, 4, 5], [0, 2, -1], [-1, -1, -1]]).all()
+    assert (all_zero.argmax == [3, 5, 2, -1]).all()
+    for name in ("top_weights", "top_rest", "max", "entropy", "distance"):
+        assert not getattr(all_zero, name).any()
+
+    some = stats(query, key[None], mask=mask, scale=1.0, sinks=[60.0], top_k=3)
+    behind = [1, 4] if dtype == np.float32 else [4, 1]  # e^-120 and e^-140
+    assert (some.top_indices == [[3, *behind], [5, *behind], [0, 2, -1], [-1, -1, -1]]).all()
+    assert (some.argmax == all_zero.argmax).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -109,3 +129,25 @@ def test_entropy_of_scores_far_from_zero_that_differ(unit, dtype):
     weights /= weights.sum(-1, keepdims=True)
     expected = -(weights * np.log(np.where(weights > 0, weights, 1))).sum(-1)
     np.testing.assert_allclose(found.entropy, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entropy_of_scores_far_from_zero_with_fractions(unit, rng, dtype):
+    """What a bias adds to them fits into no number of their size."""
+    key = (2.0**22 - rng.integers(0, 4, (600, 1))).astype(dtype)
+    bias = rng.uniform(0, 3, (30, 600)).astype(dtype)
+    options = {"causal": "lower_right", "scale": np.log(2)}
+    found = selfattn.attention_stats(np.ones((30, 1), dtype), key, bias=bias, **options)
+    double = key.astype(float), bias.astype(float)
+    exact = reference.attention_stats(np.ones((30, 1)), double[0], bias=double[1], **options)
+    np.testing.assert_allclose(found.entropy, exact.entropy, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "score"), [(np.float32, 2.0**33), (np.float64, 2.0**62)])
+def test_entropy_where_a_bias_is_absorbed(unit, rng, dtype, score):
+    """Scores that differ by less than their rounding count as equal, in weights and entropy."""
+    bias = rng.uniform(0, 3, (5, 600)).astype(dtype)
+    key = np.full((600, 1), score, dtype)
+    found = selfattn.attention_stats(np.ones((5, 1), dtype), key, bias=bias, query_offset=0,
+                                     scale=np.log(2))  # fmt: skip
+    np.testing.assert_allclose(found.entropy, np.log(600), rtol=1e-6)

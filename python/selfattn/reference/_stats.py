@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -116,9 +117,12 @@ def attention_stats(
     scores = check_head_scores(head_scores, problem.batch_shape, n_k)
     with np.errstate(all="ignore"):
         output, weights, lse, seen = _all_weights(problem)
-        found: dict[str, Any] = _of_rows(problem, weights, names)
+        shares = weights
+        if problem.sinks is not None:
+            _, shares, _, seen = _all_weights(replace(problem, sinks=None))
+        found: dict[str, Any] = _of_rows(problem, weights, shares, names)
         if top_k:
-            found |= _largest(weights, seen, top_k)
+            found |= _largest(weights, shares, seen, top_k)
     if "received" in names:
         found["received"] = weights[..., begin:end, :].sum(axis=-2)
     if column_weights is not None:
@@ -161,17 +165,23 @@ def _all_weights(problem: Problem) -> tuple[Array, Array, Array, Array]:
     return output, weights, lse, seen
 
 
-def _of_rows(problem: Problem, weights: Array, names: frozenset[str]) -> dict[str, Array]:
-    """Entropy, largest weight and mean distance of each query."""
+def _of_rows(
+    problem: Problem, weights: Array, shares: Array, names: frozenset[str]
+) -> dict[str, Array]:
+    """Entropy, largest weight and mean distance of each query.
+
+    `shares` are the weights without sinks: beside a large sink weights differ less than scores do,
+    down to where all are 0, and yet one key has the largest score.
+    """
     found = {}
-    blind = weights.sum(axis=-1) == 0
+    blind = shares.sum(axis=-1) == 0
     if "entropy" in names:
         # w ln w -> 0 as w -> 0; NaN stays
         found["entropy"] = -np.where(weights == 0, 0, weights * np.log(weights)).sum(axis=-1)
     if "max" in names:
         found["max"] = weights.max(axis=-1, initial=0)
         empty = not weights.shape[-1]
-        first = np.zeros(blind.shape, np.int64) if empty else weights.argmax(axis=-1)
+        first = np.zeros(blind.shape, np.int64) if empty else shares.argmax(axis=-1)
         found["argmax"] = np.where(blind | np.isnan(found["max"]), -1, first)
     if "distance" in names:
         n_q, n_k = weights.shape[-2:]
@@ -183,12 +193,17 @@ def _of_rows(problem: Problem, weights: Array, names: frozenset[str]) -> dict[st
     return found
 
 
-def _largest(weights: Array, seen: Array, top_k: int) -> dict[str, Array]:
-    """The top_k largest weights of keys that are seen, the lowest index first among equal ones."""
-    ranked = np.where(seen, weights, -1)
-    order = np.argsort(-ranked, axis=-1, kind="stable")[..., :top_k]
+def _largest(weights: Array, shares: Array, seen: Array, top_k: int) -> dict[str, Array]:
+    """The top_k largest weights of keys that are seen, the lowest index first among equal ones.
+
+    Which keys are kept is what `shares` say, so that large sinks change only the weights.
+    """
+    chosen = np.argsort(-np.where(seen, shares, -1), axis=-1, kind="stable")[..., :top_k]
     lost = np.isnan(weights.sum(axis=-1, keepdims=True))
-    kept = np.take_along_axis(ranked, order, axis=-1)
+    kept = np.take_along_axis(np.where(seen, weights, -1), chosen, axis=-1)
+    place = np.lexsort((chosen, -kept), axis=-1)
+    order = np.take_along_axis(chosen, place, axis=-1)
+    kept = np.take_along_axis(kept, place, axis=-1)
     order = np.where((kept < 0) | lost, -1, order)
     kept = np.where(lost, np.nan, np.maximum(kept, 0))
     free = [(0, 0)] * (order.ndim - 1) + [(0, top_k - order.shape[-1])]
