@@ -111,6 +111,17 @@ def test_the_last_of_equal_weights_gives_way(unit, dtype):
     assert (found.top_indices == [600, 20, 0, 1]).all()
 
 
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_kept_weights_alone(unit, rng, top_k):
+    q, k, _ = qkv(rng, 9, 40, 4)
+    found = selfattn.attention_stats(q, k, stats=(), top_k=top_k)
+    full = selfattn.attention_stats(q, k, top_k=top_k)
+    assert found.max is None
+    assert (found.top_indices == full.top_indices).all()
+    assert (found.top_weights == full.top_weights).all()
+    assert (found.top_indices[..., 0] == full.argmax).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_entropy_of_scores_far_from_zero(unit, dtype):
     """Equal ones: that of as many keys."""
