@@ -40,6 +40,7 @@ class Plan:
     blocks_per_head: int
     n_chunks: int
     last_first: bool
+    blocks: list[tuple[int, int]]  # the rows of each, in the order in which they are taken
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,9 @@ def plan(planner):
                              timeout=20)  # fmt: skip
         group, scale, low, *rest = run.stdout.split()
         exact = [Fraction(float.fromhex(number)) for number in (scale, low)]
-        keys, packed, threads, rows, blocks, chunks, last_first = map(int, rest)
+        keys, packed, threads, rows, blocks, chunks, last_first, *ends = map(int, rest)
         return Plan(int(group), *exact, keys, bool(packed), threads, rows, blocks, chunks,
-                    bool(last_first))  # fmt: skip
+                    bool(last_first), list(zip(ends[::2], ends[1::2], strict=True)))  # fmt: skip
 
     return decide
 
@@ -171,3 +172,6 @@ def test_chunks_of_512_keys_where_blocks_are_few(plan, n_q, n_k, planes, threads
 
 def test_causal_rows_go_last_first(plan):
     assert [plan(causal=causal).last_first for causal in (0, 1)] == [False, True]
+    blocks = [(0, 1368), (1368, 2736), (2736, 4096)]
+    assert plan(n_q=4096, d=64, d_v=64).blocks == blocks
+    assert plan(n_q=4096, d=64, d_v=64, causal=1).blocks == blocks[::-1]
