@@ -162,3 +162,20 @@ def test_entropy_where_a_bias_is_absorbed(unit, rng, dtype, score):
     found = selfattn.attention_stats(np.ones((5, 1), dtype), key, bias=bias, query_offset=0,
                                      scale=np.log(2))  # fmt: skip
     np.testing.assert_allclose(found.entropy, np.log(600), rtol=1e-6)
+
+
+class Guarded:
+    """Looks like an integer to nobody, and does not like to be asked."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("options", [
+    {"top_k": Guarded()}, {"overview": Guarded()}, {"head_scores": [("window", (Guarded(), 1))]},
+])  # fmt: skip
+def test_counts_that_are_no_integers(options):
+    """Looked up on the type, as Python does: the object's own answers would be its exceptions."""
+    x = np.ones((4, 2), np.float32)
+    with pytest.raises(TypeError, match=r"must be an int|expected an int"):
+        selfattn.attention_stats(x, x, **options)

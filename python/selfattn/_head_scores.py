@@ -5,6 +5,7 @@ What C adds up for each query is `set_weights`; `mean_scores` takes the mean ove
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,14 +98,14 @@ def _score(name: str, argument: Any, batch_shape: tuple[int, ...], n_k: int) -> 
 def _window(argument: Any) -> tuple[int, int]:
     sides = argument if isinstance(argument, tuple) else (argument, argument)
     if len(sides) != 2 or not all(
-        side is None or (hasattr(side, "__index__") and not isinstance(side, bool))
+        side is None or (hasattr(type(side), "__index__") and not isinstance(side, bool))
         for side in sides
     ):
         raise TypeError(
             f"window of head_scores is {argument!r}: expected an int or (left, right), "
             "each an int or None"
         )
-    left, right = (_OPEN if side is None else int(side.__index__()) for side in sides)
+    left, right = (_OPEN if side is None else operator.index(side) for side in sides)
     if left < 0 or right < 0:
         raise ValueError(f"window of head_scores is {argument!r}: expected 0 or more keys a side")
     return min(left, _OPEN), min(right, _OPEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -187,9 +188,9 @@ def _wanted(
 
 def _count(name: str, count: Any) -> int:
     """An argument that is an integer and not negative."""
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
+    if isinstance(count, bool) or not hasattr(type(count), "__index__"):
         raise TypeError(f"{name} must be an int, not {type(count).__name__}")
-    number = int(count.__index__())
+    number = operator.index(count)
     if not 0 <= number <= sys.maxsize:
         raise ValueError(f"{name} is {number}: expected 0 ... {sys.maxsize}")
     return number

@@ -198,11 +198,11 @@ static void copy_seen(block_work *w, const key_tile *tile, const row_group *g, p
         const bool seen = key >= w->first[r] && key < w->last[r] && bytes[j - g->first];
         for (ptrdiff_t c = 0; c < w->ldo; c += width) {
             real *to = w->v_seen + c * tile->n_keys + j * width;
-            const size_t bytes = (size_t)width * sizeof(real);
+            const size_t row_bytes = (size_t)width * sizeof(real);
             if (seen) {
-                memcpy(to, tile->v + c * tile->n_keys + j * tile->ldv, bytes);
+                memcpy(to, tile->v + c * tile->n_keys + j * tile->ldv, row_bytes);
             } else {
-                memset(to, 0, bytes);
+                memset(to, 0, row_bytes);
             }
         }
     }

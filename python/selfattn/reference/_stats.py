@@ -117,12 +117,9 @@ def attention_stats(
     scores = check_head_scores(head_scores, problem.batch_shape, n_k)
     with np.errstate(all="ignore"):
         output, weights, lse, seen = _all_weights(problem)
-        shares = weights
-        if problem.sinks is not None:
-            _, shares, _, seen = _all_weights(replace(problem, sinks=None))
+        shares, seen = _shares(problem, weights, seen)
         found: dict[str, Any] = _of_rows(problem, weights, shares, names)
-        if top_k:
-            found |= _largest(weights, shares, seen, top_k)
+        found |= _largest(weights, shares, seen, top_k) if top_k else {}
     if "received" in names:
         found["received"] = weights[..., begin:end, :].sum(axis=-2)
     if column_weights is not None:
@@ -163,6 +160,14 @@ def _all_weights(problem: Problem) -> tuple[Array, Array, Array, Array]:
         output[at], weights[at], lse[at] = _one_head(problem, at)
         seen[at] = visible(problem, at) & (weights[at].sum(axis=-1, keepdims=True) > 0)
     return output, weights, lse, seen
+
+
+def _shares(problem: Problem, weights: Array, seen: Array) -> tuple[Array, Array]:
+    """The weights without sinks, and the keys that are seen by them."""
+    if problem.sinks is None:
+        return weights, seen
+    _, shares, _, seen = _all_weights(replace(problem, sinks=None))
+    return shares, seen
 
 
 def _of_rows(
