@@ -63,7 +63,8 @@ static SA_INLINE int exp_row(real *s, const real *low, const bool has_low, const
         vec sum = v_zero(), rest = v_zero();
         SA_UNROLL_2
         for (; j + EXP_TURN <= stop; j += EXP_TURN) {
-            __builtin_prefetch(s + TILE_ROWS * SCORE_LD + j, 1); /* the next group's row */
+            /* the next group's row; after the last one what is asked for is never read */
+            __builtin_prefetch(s + TILE_ROWS * SCORE_LD + j, 1);
             sum = v_add(sum, exp2_shifted(EXP_CHAINS, s + j, low + j, has_low, e, origin));
         }
         for (; j < stop; j += LANES) {

@@ -101,8 +101,9 @@ static void write_kept_weights(const block_work *w)
             if (in_place) {
                 finish_kept(w, r, key, n, (real *)(void *)weights_row(w, r, key));
             } else {
-                finish_kept(w, r, key, n, kept_row(w, r, key));
-                store_weights_row(w, r, key, n, kept_row(w, r, key));
+                real *p = kept_row(w, r, key);
+                finish_kept(w, r, key, n, p);
+                store_weights_row(w, r, key, n, p);
             }
         }
     }
@@ -136,8 +137,8 @@ static void add_to_mean(const block_work *w, double *sum)
         double *to = sum + r / w->plan->group * n_k;
         for (ptrdiff_t key = 0; key < n_k; key += w->plan->tile_keys) {
             const ptrdiff_t n = tile_at(w, key).n;
-            const real *p = kept_row(w, r, key);
-            finish_kept(w, r, key, n, kept_row(w, r, key));
+            real *p = kept_row(w, r, key);
+            finish_kept(w, r, key, n, p);
             for (ptrdiff_t j = 0; j < n; j++) {
                 to[key + j] += (double)p[j];
             }
