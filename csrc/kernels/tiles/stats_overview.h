@@ -10,11 +10,10 @@
 #define SA_STATS_OVERVIEW_H
 
 typedef struct {
-    double *sum;  /* [group, end - begin, side] */
-    double *lost; /* the same: what rounding took from sum */
-    real *max;    /* the same */
-    real *part;   /* [2, SCORE_LD] sums and maxima of some rows, key by key */
-    void *block;  /* block_work */
+    long_sum *sum; /* [group, end - begin, side] */
+    real *max;     /* the same */
+    real *part;    /* [2, SCORE_LD] sums and maxima of some rows, key by key */
+    void *block;   /* block_work */
 } overview_work;
 
 static ptrdiff_t overview_cells(const sa_overview *o)
@@ -26,8 +25,7 @@ static size_t carve_overview(overview_work *ow, const sa_overview *o, void *base
 {
     carver at = {base, 0};
     block_work w;
-    ow->sum = carve(&at, (size_t)overview_cells(o) * sizeof(double));
-    ow->lost = carve(&at, (size_t)overview_cells(o) * sizeof(double));
+    ow->sum = carve(&at, (size_t)overview_cells(o) * sizeof(long_sum));
     ow->max = carve(&at, (size_t)overview_cells(o) * sizeof(real));
     ow->part = carve(&at, 2 * SCORE_LD * sizeof(real));
     ow->block = carve(&at, carve_block(&w, o->plan, o->block_rows, NULL));
@@ -55,14 +53,6 @@ static void join_rows(const real *p, ptrdiff_t rows, ptrdiff_t step, ptrdiff_t n
     }
 }
 
-/* *sum += x; adds to *lost what rounding took (Knuth, TAOCP 2, 4.2.2, theorem B). */
-static void add_keeping(double *sum, double *lost, double x)
-{
-    const double s = *sum + x, part = s - *sum;
-    *lost += (*sum - (s - part)) + (x - part);
-    *sum = s;
-}
-
 /* Joins keys [key, key + n) of part into cells `at`, `at` + 1, ... of span keys each. Chains of
  * plain additions are short, so that the number of weights in a cell costs no accuracy. */
 static void join_keys(const overview_work *ow, ptrdiff_t at, ptrdiff_t key, ptrdiff_t n,
@@ -79,7 +69,7 @@ static void join_keys(const overview_work *ow, ptrdiff_t at, ptrdiff_t key, ptrd
             total += (double)ow->part[j];
             most = ow->part[SCORE_LD + j] > most ? ow->part[SCORE_LD + j] : most;
         }
-        add_keeping(&ow->sum[at + b], &ow->lost[at + b], total);
+        add_long(&ow->sum[at + b], 1, 1, (long_sum){total, 0});
         ow->max[at + b] = most;
     }
 }
@@ -131,7 +121,7 @@ static void store_overview(const overview_work *ow, const sa_overview *o)
         const ptrdiff_t to = (head * o->side + a) * o->side, from = i * o->side;
         for (ptrdiff_t b = 0; b < used; b++) {
             const ptrdiff_t width = clamp(plan->n_k - b * o->span_k, 0, o->span_k);
-            const double sum = ow->sum[from + b] + ow->lost[from + b];
+            const double sum = ow->sum[from + b].sum + ow->sum[from + b].rest;
             ((real *)o->mean)[to + b] = (real)(sum / (double)(high * width));
             ((real *)o->max)[to + b] = sum == sum ? ow->max[from + b] : (real)NAN;
         }
@@ -145,8 +135,7 @@ static void overview(const sa_overview *o, void *workspace, sa_stop stop)
     overview_work ow;
     block_work w;
     carve_overview(&ow, o, workspace);
-    memset(ow.sum, 0, (size_t)overview_cells(o) * sizeof(double));
-    memset(ow.lost, 0, (size_t)overview_cells(o) * sizeof(double));
+    memset(ow.sum, 0, (size_t)overview_cells(o) * sizeof(long_sum));
     memset(ow.max, 0, (size_t)overview_cells(o) * sizeof(real));
     for (ptrdiff_t row = o->begin * o->span_q * plan->group; row < end && !stop.stop(stop.context);
          row += o->block_rows) {
