@@ -138,9 +138,9 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         real m, alpha;
         long_sum l;
         const bool saw_any = finish_row(w, st, r, &m, &l, &alpha);
-        const bool overflowed =
-            store_out(w, r, st->o + r * w->ldo, merged ? st->e + r * w->ldo : NULL,
-                      saw_any ? l.sum : 0, alpha);
+        const double denominator = saw_any ? l.sum + l.rest : 0;
+        const real *e = merged ? st->e + r * w->ldo : NULL;
+        const bool overflowed = store_out(w, r, st->o + r * w->ldo, e, denominator, alpha);
         w->overflowed[r] = overflowed;
         count += overflowed;
         if (w->headroom > 0) {
@@ -148,7 +148,7 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         }
         store_lse(w, r, m, l);
         st->m[r] = m;
-        st->l[r].sum = saw_any ? 1 / l.sum : 0;
+        st->l[r].sum = saw_any ? 1 / denominator : 0;
     }
     return count;
 }
