@@ -147,19 +147,45 @@ def test_mean_of_equal_values(unit, rng, dtype, n_q, n_k):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n_q", "n_k"), [(1, 1100), (4, 500), (16, 1100), (3000, 500)])
+def test_weights_of_equal_keys(unit, rng, dtype, n_q, n_k):
+    """Equal terms of a denominator round the same way at every step: among thousands of queries are
+    those that round worst. A weight is exact to 8 u however many terms there are."""
+    query = 0.1 * rng.standard_normal((3000 // n_q, n_q, 1)).astype(dtype)
+    key = np.broadcast_to(dtype(1), (3000 // n_q, n_k, 1))
+    value = np.ones((n_k, 1), dtype)[None]
+    out, p = selfattn.attention(query, key, np.broadcast_to(value, key.shape), return_weights=True)
+    bound = (8 + 4 * np.abs(query)) * oracle.unit_roundoff(dtype)
+    assert (np.abs(p.astype(np.longdouble) * n_k - 1) <= bound).all()
+    assert (np.abs(out.astype(np.longdouble) - 1) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", ["normal", "positive", "large"])
-@pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 3000, 128)])
+@pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 1100, 128)])
 def test_rms_at_most_twice_numpys(unit, rng, dtype, kind, shape):
-    """Arrays of at least 4,096 outputs: the rms error is at most twice that of plain NumPy."""
+    """Arrays of at least 4,096 outputs: the rms error is at most twice that of plain NumPy.
+
+    Large scores leave a row one or two weights, few rows those whose weights are near each other:
+    over 32 rows the ratio is beyond 2 in one draw of ten by chance, of equally exact sums as well;
+    over 512 in none of 20,000. So the squares of several draws are averaged."""
     n_q, n_k, d = shape
     heads = max(2, 4096 // (n_q * d))
-    query, key, value = qkv(rng, n_q, n_k, d, heads=heads, dtype=dtype, kind=kind)
-    got = selfattn.attention(query, key, value, return_weights=True)
-    plain = reference.attention(query, key, value, return_weights=True)
-    right = oracle.attention(query, key, value)
-    for result, of_numpy, exact in zip(got, plain, (right.out, right.weights), strict=True):
-        assert result.size >= 4096
-        assert oracle.rms_error(result, exact) <= 2 * oracle.rms_error(of_numpy, exact)
+    squares = []
+    for _ in range(-(-512 // (heads * n_q)) if kind == "large" else 1):
+        query, key, value = qkv(rng, n_q, n_k, d, heads=heads, dtype=dtype, kind=kind)
+        right = oracle.attention(query, key, value)
+        assert right.out.size >= 4096
+        squares.append([
+            [oracle.rms_error(result, exact) ** 2
+             for result, exact in zip(results, (right.out, right.weights), strict=True)]
+            for results in (
+                selfattn.attention(query, key, value, return_weights=True),
+                reference.attention(query, key, value, return_weights=True),
+            )
+        ])  # fmt: skip
+    ours, of_numpy = np.sqrt(np.mean(squares, axis=0))
+    assert (ours <= 2 * of_numpy).all()
 
 
 @pytest.mark.parametrize("sizes", [
