@@ -12,9 +12,11 @@
  *   v_abs v_copysign v_reduce_add v_reduce_max
  *   v_reduce_add4(a, sum)            sum[i] = v_reduce_add(a[i]) for 4 vectors, but for rounding
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
+ *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
  *   v_origin(m), v_split(s, c, o, &k), v_scale(p, k)    for 2^(s c - m): the fraction f = s c - n
  *                                    with n the nearest integer, and p 2^(n - m); 0 where that is
  *                                    below the normal range, NaN where k is
+ *   v_raise(p, k)                    p 2^(n - m + bias) where p and that are normal, in one addition
  *   v_keep(t, seen)                  t where the byte is not 0, else -inf
  *   v_finite_or_zero(a)              a where finite, else 0
  *   v_transpose(rows)                LANES x LANES
@@ -75,6 +77,7 @@ typedef int32_t real_bits;
 #include "tiles/sums.h"
 #include "tiles/softmax.h"
 #include "tiles/groups.h"
+#include "tiles/reach.h"
 #include "tiles/decode.h"
 #include "tiles/keep.h"
 #include "tiles/stats_sets.h"

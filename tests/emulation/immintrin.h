@@ -208,6 +208,8 @@ EMU __m512i emu_cvtepu16_epi32(__m256i h)
 #undef _mm512_cvtps_ph
 #define _mm512_cmp_ps_mask emu_cmp_ps
 #define _mm512_cmp_pd_mask emu_cmp_pd
+#define _mm512_add_epi32(a, b) ((__m512i)((emu_i32)(a) + (emu_i32)(b)))
+#define _mm512_add_epi64(a, b) ((__m512i)((emu_i64)(a) + (emu_i64)(b)))
 #define _mm512_slli_epi32(a, n) ((__m512i)((emu_i32)(a) << (n)))
 #define _mm512_slli_epi64(a, n) ((__m512i)((emu_i64)(a) << (n)))
 #define _mm512_unpacklo_ps emu_unpacklo_ps

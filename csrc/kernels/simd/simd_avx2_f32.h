@@ -78,6 +78,12 @@ static SA_INLINE wide wide_add(wide a, vec x)
                   _mm256_add_pd(a.high, _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)))};
 }
 
+static SA_INLINE wide wide_add_at(wide a, const real *p)
+{
+    return (wide){_mm256_add_pd(a.low, _mm256_cvtps_pd(_mm_loadu_ps(p))),
+                  _mm256_add_pd(a.high, _mm256_cvtps_pd(_mm_loadu_ps(p + 4)))};
+}
+
 static SA_INLINE double wide_total(wide a)
 {
     const __m256d y = _mm256_add_pd(a.low, a.high);
@@ -109,6 +115,12 @@ static SA_INLINE vec v_scale(vec p, vec k)
     const vec power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(k), 23));
     const vec normal = _mm256_cmp_ps(k, _mm256_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
     return _mm256_and_ps(_mm256_mul_ps(p, power), normal);
+}
+
+static SA_INLINE vec v_raise(vec p, vec k)
+{
+    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(k), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

@@ -86,6 +86,12 @@ static SA_INLINE vec v_scale(vec p, vec k)
     return _mm256_and_pd(_mm256_mul_pd(p, power), normal);
 }
 
+static SA_INLINE vec v_raise(vec p, vec k)
+{
+    const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(k), 52);
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), exponent));
+}
+
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
 {
     int32_t four;

@@ -76,6 +76,12 @@ static SA_INLINE wide wide_add(wide a, vec x)
                   _mm512_add_pd(a.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)))};
 }
 
+static SA_INLINE wide wide_add_at(wide a, const real *p)
+{
+    return (wide){_mm512_add_pd(a.low, _mm512_cvtps_pd(_mm256_loadu_ps(p))),
+                  _mm512_add_pd(a.high, _mm512_cvtps_pd(_mm256_loadu_ps(p + 8)))};
+}
+
 static SA_INLINE double wide_total(wide a)
 {
     const __m512d z = _mm512_add_pd(a.low, a.high);
@@ -108,6 +114,12 @@ static SA_INLINE vec v_scale(vec p, vec k)
     const vec power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));
     const __mmask16 normal = _mm512_cmp_ps_mask(k, _mm512_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
     return _mm512_maskz_mul_ps(normal, p, power);
+}
+
+static SA_INLINE vec v_raise(vec p, vec k)
+{
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(k), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

@@ -87,6 +87,12 @@ static SA_INLINE vec v_scale(vec p, vec k)
     return _mm512_maskz_mul_pd(normal, p, power);
 }
 
+static SA_INLINE vec v_raise(vec p, vec k)
+{
+    const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(k), 52);
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(p), exponent));
+}
+
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
 {
     const __m128i bytes = _mm_loadl_epi64((const __m128i *)seen);

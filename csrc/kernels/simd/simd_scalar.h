@@ -66,6 +66,11 @@ static SA_INLINE vec v_scale(vec p, vec k)
     return (vec)((lane_bits)(p * power) & ~tiny);
 }
 
+static SA_INLINE vec v_raise(vec p, vec k)
+{
+    return (vec)((lane_bits)p + ((lane_bits)k << EXP_SHIFT));
+}
+
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
 {
     lane_bits bytes = {0};

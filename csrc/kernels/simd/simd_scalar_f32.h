@@ -66,6 +66,8 @@ static SA_INLINE wide wide_add(wide a, vec x)
     return a;
 }
 
+static SA_INLINE wide wide_add_at(wide a, const real *p) { return wide_add(a, v_load(p)); }
+
 static SA_INLINE double wide_total(wide a)
 {
     return (a.lane[0] + a.lane[2]) + (a.lane[1] + a.lane[3]);

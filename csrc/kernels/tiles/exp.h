@@ -7,6 +7,9 @@
  * exact powers of two. 2^f = 1 + f Q(f), Q the Taylor series in ln 2 with its last coefficients
  * moved (but not the first) for the least maximal error on [-1/2, 1/2] (relative error below
  * 2^-28 and 2^-63); the same Q gives 2^f - 1 without cancellation for tanh (tanh.h).
+ *
+ * Where all results are known to be normal numbers the exponent is added to the bits of 2^f / 2,
+ * with the same result: nothing is too small, and no multiplication is waited for.
  */
 #ifndef SA_EXP_H
 #define SA_EXP_H
@@ -38,17 +41,25 @@ _Static_assert(EXP_STEP % EXP_TURN == 0, "a step is whole turns");
 
 /* What 2^(s c - m) takes beside s: loaded once for many vectors */
 typedef struct {
+    bool normal; /* known to the compiler */
     vec factor, one, terms[EXP2_DEGREE + 1];
 } exp_constants;
 
-static SA_INLINE exp_constants load_exp_constants(real c)
+static SA_INLINE exp_constants load_exp_constants(real c, const bool normal)
 {
-    exp_constants e = {.factor = v_set1(c), .one = v_pinned(v_set1(1))};
+    const real one = normal ? (real)0.5 : 1; /* halving is exact */
+    exp_constants e = {.normal = normal, .factor = v_set1(c), .one = v_pinned(v_set1(one))};
     SA_UNROLL
     for (int i = 0; i <= EXP2_DEGREE; i++) {
-        e.terms[i] = v_pinned(v_set1(exp2_terms[i]));
+        e.terms[i] = v_pinned(v_set1(exp2_terms[i] * one));
     }
     return e;
+}
+
+/* MIN_EXPONENT is even: what lies halfway between two integers is rounded to the same one. */
+static SA_INLINE vec exp_origin(const exp_constants *e, real m)
+{
+    return v_origin(e->normal ? m - MIN_EXPONENT : m);
 }
 
 /* a[0] + ... + a[n - 1], neighbours first; n a power of two */
@@ -81,9 +92,9 @@ static SA_INLINE void exp2_series(const int n, const int lowest, const vec *term
     }
 }
 
-/* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
- * has_low. 0 below the smallest normal number and for s = -inf; NaN stays NaN. Needs s c < m + 1
- * and |m| < 2^21. Returns the sum of the n vectors. */
+/* The n * LANES numbers from s on become 2^(s c + low - m), origin = exp_origin(e, m); low only if
+ * has_low. 0 below the smallest normal number and for s = -inf, and NaN stays NaN, unless e->normal.
+ * Needs s c < m + 1 and |m| < 2^21. Returns the sum of the n vectors. */
 static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low,
                                   const exp_constants *e, vec origin)
 {
@@ -98,7 +109,11 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
     exp2_series(n, 0, e->terms, f, p);
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        p[i] = v_scale(v_fma(f[i], p[i], e->one), k[i]);
+        p[i] = v_fma(f[i], p[i], e->one);
+    }
+    SA_UNROLL
+    for (int i = 0; i < n; i++) {
+        p[i] = e->normal ? v_raise(p[i], k[i]) : v_scale(p[i], k[i]);
         v_store(s + i * LANES, p[i]);
     }
     return sum_vectors(n, p);

@@ -15,6 +15,9 @@
 #ifndef SA_GEMM_SIMD_H
 #define SA_GEMM_SIMD_H
 
+/* What holds a number for each row of the register tile */
+enum { ROW_VECTORS = (TILE_ROWS + LANES - 1) / LANES };
+
 /* 512 equal terms are summed within 6.9 u, whatever they are, as six parts to each of four stretches;
  * as 32 parts of 16 alone within 9.0 u, and the bound of outputs is 8 u. Stretches start at multiples
  * of their length, and parts of theirs from there, whatever is left out of a tile. */

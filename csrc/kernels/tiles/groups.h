@@ -24,6 +24,7 @@ typedef struct {
     bool loaded;
     const real *k; /* panels, or rows with stride ldk */
     ptrdiff_t ldk;
+    real longest;           /* greatest |k|, infinite where that is not known */
     const real *v;          /* strips, n_keys * v_width apart, or rows; of either with stride ldv */
     ptrdiff_t ldv, v_width; /* columns side by side: NR, or all */
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
@@ -33,7 +34,7 @@ static key_tile tile_at(const block_work *w, ptrdiff_t key)
 {
     const ptrdiff_t left = w->plan->n_k - key, valid = w->head->n_keys - key;
     const ptrdiff_t n = left < w->plan->tile_keys ? left : w->plan->tile_keys;
-    return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n)};
+    return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n), .longest = (real)INFINITY};
 }
 
 /* Narrow a group to what the mask leaves of its rows. */

@@ -16,11 +16,11 @@ static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, con
 /* n a multiple of LANES */
 static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 {
-    const exp_constants e = load_exp_constants(1);
+    const exp_constants e = load_exp_constants(1, false);
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         real x[LANES];
         v_store(x, v_load((const real *)t + i));
-        exp2_shifted(1, x, x, false, &e, v_origin((real)m));
+        exp2_shifted(1, x, x, false, &e, exp_origin(&e, (real)m));
         v_store((real *)p + i, v_load(x));
     }
 }

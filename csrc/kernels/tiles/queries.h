@@ -30,8 +30,6 @@ static void pack_query_rows(block_work *w)
     }
 }
 
-enum { ROW_VECTORS = (TILE_ROWS + LANES - 1) / LANES };
-
 /* Columns [c, c + width) of rows [r, r + TILE_ROWS), transposed to q [width][TILE_ROWS]; rows that do
  * not exist are zeros. Whole vectors are stored, in order: what one has too much is the start of the
  * next. */
@@ -93,6 +91,7 @@ static void pack_queries(block_work *w)
     } else {
         pack_query_panels(w, w->head->query.dtype);
     }
+    find_reach(w);
 }
 
 #endif

@@ -56,7 +56,7 @@ enum { MAX_STEPS = SA_MAX_TILE_KEYS / EXP_STEP };
 static SA_INLINE int exp_row(real *s, const real *low, const bool has_low, const exp_constants *e,
                              real m, ptrdiff_t begin, ptrdiff_t end, real *part)
 {
-    const vec origin = v_origin(m);
+    const vec origin = exp_origin(e, m);
     int steps = 0;
     for (ptrdiff_t j = begin; j < end; steps++) {
         const ptrdiff_t stop = j + EXP_STEP < end ? j + EXP_STEP : end;
@@ -79,7 +79,7 @@ static SA_INLINE long_sum sum_steps(const real *part, int steps)
 {
     wide sum = wide_zero();
     for (int i = 0; i < steps; i++) {
-        sum = wide_add(sum, v_load(part + i * LANES));
+        sum = wide_add_at(sum, part + i * LANES);
     }
     return wide_sum(sum);
 }
@@ -105,7 +105,7 @@ static SA_INLINE real far_logit(real s, const real *low, const bool has_low, rea
 static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low, real c, real m,
                                    ptrdiff_t begin, ptrdiff_t end, real *part)
 {
-    const exp_constants e = load_exp_constants(1);
+    const exp_constants e = load_exp_constants(1, false);
     for (ptrdiff_t j = begin; j < end; j++) {
         s[j] = far_logit(s[j], low + j, has_low, c, m);
     }
@@ -114,15 +114,16 @@ static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low,
 
 /* For each of n <= TILE_ROWS rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. Rows
  * are summed when all are done: a sum alone is a chain that would be waited for. */
-static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, real c, const real *m,
-                               long_sum *l, ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
+static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, const bool normal,
+                               real c, const real *m, long_sum *l, ptrdiff_t n, ptrdiff_t begin,
+                               ptrdiff_t end)
 {
-    const exp_constants e = load_exp_constants(c);
+    const exp_constants e = load_exp_constants(c, normal);
     real part[TILE_ROWS][MAX_STEPS * LANES];
     int steps = 0;
     for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
         const real origin = m[i] == -(real)INFINITY ? 0 : m[i];
-        if (is_far(origin)) {
+        if (!normal && is_far(origin)) {
             steps = exp_far_row(s, low, has_low, c, origin, begin, end, part[i]);
         } else {
             steps = exp_row(s, low, has_low, &e, origin, begin, end, part[i]);
@@ -136,20 +137,29 @@ static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, rea
 static SA_NOINLINE void exp_plain_rows(real *s, real c, const real *m, long_sum *l, ptrdiff_t n,
                                        ptrdiff_t begin, ptrdiff_t end)
 {
-    exp_rows(s, s, false, c, m, l, n, begin, end);
+    exp_rows(s, s, false, false, c, m, l, n, begin, end);
+}
+
+static SA_NOINLINE void exp_normal_rows(real *s, real c, const real *m, long_sum *l, ptrdiff_t n,
+                                        ptrdiff_t begin, ptrdiff_t end)
+{
+    exp_rows(s, s, false, true, c, m, l, n, begin, end);
 }
 
 static SA_NOINLINE void exp_split_rows(real *s, const real *low, real c, const real *m, long_sum *l,
                                        ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    exp_rows(s, low, true, c, m, l, n, begin, end);
+    exp_rows(s, low, true, false, c, m, l, n, begin, end);
 }
 
-/* Logits of n <= TILE_ROWS rows become 2^(t - m), l their sums; w->low belongs to them. */
-static void weigh_rows(const block_work *w, real *s, const real *m, long_sum *l, ptrdiff_t n,
-                       ptrdiff_t begin, ptrdiff_t end)
+/* Logits of n <= TILE_ROWS rows become 2^(t - m), l their sums; w->low belongs to them. normal:
+ * all 2^(t - m) are known to be normal numbers. */
+static void weigh_rows(const block_work *w, bool normal, real *s, const real *m, long_sum *l,
+                       ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    if (w->has_terms) {
+    if (normal) {
+        exp_normal_rows(s, w->factor, m, l, n, begin, end);
+    } else if (w->has_terms) {
         exp_split_rows(s, w->low, w->factor, m, l, n, begin, end);
     } else {
         exp_plain_rows(s, w->factor, m, l, n, begin, end);

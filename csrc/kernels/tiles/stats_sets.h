@@ -58,7 +58,7 @@ static double sum_interval(const real *p, ptrdiff_t begin, ptrdiff_t end)
         sum += (double)p[j];
     }
     for (; j + LANES <= end; j += LANES) {
-        many = wide_add(many, v_load(p + j));
+        many = wide_add_at(many, p + j);
     }
     double rest = 0;
     for (; j < end; j++) {

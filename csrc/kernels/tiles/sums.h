@@ -29,6 +29,8 @@ static SA_INLINE wide wide_add(wide a, vec x)
     return (wide){sum, v_add(a.rest, lost)};
 }
 
+static SA_INLINE wide wide_add_at(wide a, const real *p) { return wide_add(a, v_load(p)); }
+
 static SA_INLINE long_sum wide_sum(wide a)
 {
     real sum[LANES], rest[LANES];

@@ -31,6 +31,7 @@ static void load_keys(block_work *w, key_tile *tile)
     if (w->plan->packed_keys) {
         pack_panels(w->k, &w->head->key, tile->key, tile->n_keys, w->plan->d);
         tile->k = w->k;
+        tile->longest = w->reach ? longest_key(w->k, tile->n_keys, w->plan->d) : tile->longest;
     } else {
         load_key_rows(w, tile->key, tile->n_keys, &tile->k, &tile->ldk);
     }
@@ -101,8 +102,7 @@ static void score_groups(const block_work *w, const key_tile *tile, const row_gr
 /* Turn the products of a group into logits, in place; rows of s are SCORE_LD apart. */
 static void group_logits(block_work *w, const key_tile *tile, const row_group *g, real *s)
 {
-    const bool whole_steps = g->first % EXP_STEP == 0 && g->last % LANES == 0;
-    if (!g->mixed && !w->has_terms && whole_steps) {
+    if (is_plain(w, g)) {
         return;
     }
     for (ptrdiff_t i = 0; i < g->rows; i++) {
@@ -137,7 +137,7 @@ static void weigh_groups(block_work *w, const key_tile *tile, const row_group *g
         if (takes_stats(w)) {
             keep_logits(w, s, g->rows, begin, end);
         }
-        weigh_rows(w, s, m, sums, g->rows, begin, end);
+        weigh_rows(w, stays_normal(w, tile, g, m), s, m, sums, g->rows, begin, end);
         if (takes_stats(w)) {
             take_stats(w, tile->key, g, s, m, sums);
         }

@@ -43,7 +43,8 @@ static void weigh_tile(block_work *w, key_tile *tile, ptrdiff_t row, ptrdiff_t r
         score_groups(w, tile, g, 1, s);
         group_logits(w, tile, g, s);
         long_sum sums[TILE_ROWS];
-        weigh_rows(w, s, st->m + g->row, sums, g->rows, begin, end);
+        const real *m = st->m + g->row;
+        weigh_rows(w, stays_normal(w, tile, g, m), s, m, sums, g->rows, begin, end);
         for (ptrdiff_t i = 0; i < g->rows; i++, s += SCORE_LD) {
             const ptrdiff_t r = g->row + i;
             const real inverse = (real)st->l[r].sum;

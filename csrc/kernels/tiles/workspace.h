@@ -36,6 +36,7 @@ typedef struct {
     ptrdiff_t row_begin, n_rows;
     ptrdiff_t ldq, ldo; /* d and d_v rounded up to LANES */
     real *q;            /* see queries.h */
+    real *reach;        /* [rows / TILE_ROWS] greatest |q| |scale| log2(e); NULL: unknown */
     row_state total, chunk;
     bool has_terms;               /* see find_terms in scores.h */
     real scale, factor;           /* |scale| log2(e), and what t still lacks of it */
@@ -93,6 +94,7 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     w->ldq = round_up(plan->d, LANES);
     w->ldo = round_up(plan->d_v, LANES);
     w->q = carve(&c, (size_t)(round_up(rows, TILE_ROWS) * w->ldq + LANES) * sizeof(real));
+    w->reach = carve(&c, (size_t)((rows + TILE_ROWS - 1) / TILE_ROWS) * sizeof(real));
     w->total = carve_state(&c, rows, w->ldo);
     w->total.e = carve(&c, (size_t)(rows * w->ldo) * sizeof(real));
     w->chunk = carve_state(&c, rows, w->ldo);
