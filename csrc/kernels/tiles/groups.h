@@ -24,7 +24,7 @@ typedef struct {
     bool loaded;
     const real *k; /* panels, or rows with stride ldk */
     ptrdiff_t ldk;
-    real longest;           /* greatest |k|, infinite where that is not known */
+    real longest;           /* greatest |k|, below 0 before it is looked for */
     const real *v;          /* strips, n_keys * v_width apart, or rows; of either with stride ldv */
     ptrdiff_t ldv, v_width; /* columns side by side: NR, or all */
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
@@ -34,7 +34,7 @@ static key_tile tile_at(const block_work *w, ptrdiff_t key)
 {
     const ptrdiff_t left = w->plan->n_k - key, valid = w->head->n_keys - key;
     const ptrdiff_t n = left < w->plan->tile_keys ? left : w->plan->tile_keys;
-    return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n), .longest = (real)INFINITY};
+    return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n), .longest = -1};
 }
 
 /* Narrow a group to what the mask leaves of its rows. */

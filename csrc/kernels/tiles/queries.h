@@ -91,7 +91,7 @@ static void pack_queries(block_work *w)
     } else {
         pack_query_panels(w, w->head->query.dtype);
     }
-    find_reach(w);
+    forget_reach(w);
 }
 
 #endif

@@ -56,7 +56,8 @@ static real longest_query(const real *q, ptrdiff_t rows, ptrdiff_t d)
     return (real)upper_norm(most, d);
 }
 
-static void find_reach(block_work *w)
+/* What is below 0 was not looked for yet. */
+static void forget_reach(block_work *w)
 {
     if (!w->plan->packed_keys || w->has_terms || w->n_rows < MIN_REACH_ROWS ||
         w->plan->n_k < MIN_REACH_KEYS) {
@@ -64,8 +65,7 @@ static void find_reach(block_work *w)
         return;
     }
     for (ptrdiff_t r = 0; r < w->n_rows; r += TILE_ROWS) {
-        const ptrdiff_t rows = least(w->n_rows - r, TILE_ROWS);
-        w->reach[r / TILE_ROWS] = longest_query(w->q + r * w->ldq, rows, w->plan->d) * w->factor;
+        w->reach[r / TILE_ROWS] = -1;
     }
 }
 
@@ -88,15 +88,28 @@ static bool is_plain(const block_work *w, const row_group *g)
     return !g->mixed && !w->has_terms && g->first % EXP_STEP == 0 && g->last % LANES == 0;
 }
 
+/* A bound of a group's |t| */
+static real logit_bound(block_work *w, key_tile *tile, const row_group *g)
+{
+    const ptrdiff_t d = w->plan->d;
+    real *reach = w->reach + g->row / TILE_ROWS;
+    if (*reach < 0) {
+        *reach = longest_query(w->q + g->row * w->ldq, g->rows, d) * w->factor;
+    }
+    if (tile->longest < 0) {
+        tile->longest = longest_key(tile->k, tile->n_keys, d);
+    }
+    return *reach * tile->longest;
+}
+
 /* Whether all 2^(t - m) of a group are normal numbers, with room for the rounding of t */
-static bool stays_normal(const block_work *w, const key_tile *tile, const row_group *g,
-                         const real *m)
+static bool stays_normal(block_work *w, key_tile *tile, const row_group *g, const real *m)
 {
     const real most = -MIN_EXPONENT / 4 * 3;
     if (!w->reach || !is_plain(w, g)) {
         return false;
     }
-    const real bound = w->reach[g->row / TILE_ROWS] * tile->longest;
+    const real bound = logit_bound(w, tile, g);
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         if (!(bound + (m[i] > 0 ? m[i] : 0) < most)) {
             return false;

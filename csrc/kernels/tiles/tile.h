@@ -31,7 +31,6 @@ static void load_keys(block_work *w, key_tile *tile)
     if (w->plan->packed_keys) {
         pack_panels(w->k, &w->head->key, tile->key, tile->n_keys, w->plan->d);
         tile->k = w->k;
-        tile->longest = w->reach ? longest_key(w->k, tile->n_keys, w->plan->d) : tile->longest;
     } else {
         load_key_rows(w, tile->key, tile->n_keys, &tile->k, &tile->ldk);
     }
@@ -116,7 +115,7 @@ static void group_logits(block_work *w, const key_tile *tile, const row_group *g
 }
 
 /* Take the scores of all groups into the state; w->s becomes P, w->alpha the rows' factors. */
-static void weigh_groups(block_work *w, const key_tile *tile, const row_group *groups, int n_groups,
+static void weigh_groups(block_work *w, key_tile *tile, const row_group *groups, int n_groups,
                          const row_state *st)
 {
     for (int k = 0; k < n_groups; k++) {
