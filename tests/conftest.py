@@ -8,6 +8,7 @@ a run.
 import os
 import secrets
 import signal
+import threading
 import zlib
 
 import numpy as np
@@ -52,9 +53,21 @@ def unit(request):
     _selfattn._use_unit(before)
 
 
+class SameNumbers:
+    """A random generator that gives every thread of a test the numbers that one alone would get."""
+
+    def __init__(self, seed):
+        self._seed, self._own = seed, threading.local()
+
+    def __getattr__(self, name):
+        if not hasattr(self._own, "generator"):
+            self._own.generator = np.random.default_rng(self._seed)
+        return getattr(self._own.generator, name)
+
+
 @pytest.fixture
 def rng(request):
-    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+    return SameNumbers(zlib.crc32(request.node.nodeid.encode()))
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ static SA_INLINE exp_constants load_exp_constants(real c, const bool normal)
     return e;
 }
 
-/* MIN_EXPONENT is even: what lies halfway between two integers is rounded to the same one. */
+/* What lies halfway between two integers is rounded to the same one: MIN_EXPONENT is even. The bias,
+ * odd, would round it to the other; hence 2^f / 2. */
 static SA_INLINE vec exp_origin(const exp_constants *e, real m)
 {
     return v_origin(e->normal ? m - MIN_EXPONENT : m);

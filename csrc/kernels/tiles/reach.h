@@ -102,7 +102,8 @@ static real logit_bound(block_work *w, key_tile *tile, const row_group *g)
     return *reach * tile->longest;
 }
 
-/* Whether all 2^(t - m) of a group are normal numbers, with room for the rounding of t */
+/* Whether all 2^(t - m) of a group are normal numbers, with room for the rounding of t and of its
+ * bound */
 static bool stays_normal(block_work *w, key_tile *tile, const row_group *g, const real *m)
 {
     const real most = -MIN_EXPONENT / 4 * 3;

@@ -36,7 +36,7 @@ typedef struct {
     ptrdiff_t row_begin, n_rows;
     ptrdiff_t ldq, ldo; /* d and d_v rounded up to LANES */
     real *q;            /* see queries.h */
-    real *reach;        /* [rows / TILE_ROWS] greatest |q| |scale| log2(e); NULL: unknown */
+    real *reach;        /* [rows / TILE_ROWS] see logit_bound; NULL: nobody asks */
     row_state total, chunk;
     bool has_terms;               /* see find_terms in scores.h */
     real scale, factor;           /* |scale| log2(e), and what t still lacks of it */
