@@ -106,7 +106,7 @@ static real logit_bound(block_work *w, key_tile *tile, const row_group *g)
  * bound */
 static bool stays_normal(block_work *w, key_tile *tile, const row_group *g, const real *m)
 {
-    const real most = -MIN_EXPONENT / 4 * 3;
+    const real most = (real)(-0.75 * MIN_EXPONENT);
     if (!w->reach || !is_plain(w, g)) {
         return false;
     }
