@@ -138,7 +138,7 @@ static ptrdiff_t finish_rows(block_work *w, const row_state *st)
         real m, alpha;
         long_sum l;
         const bool saw_any = finish_row(w, st, r, &m, &l, &alpha);
-        const double denominator = saw_any ? l.sum + l.rest : 0;
+        const double denominator = saw_any ? long_total(l) : 0;
         const real *e = merged ? st->e + r * w->ldo : NULL;
         const bool overflowed = store_out(w, r, st->o + r * w->ldo, e, denominator, alpha);
         w->overflowed[r] = overflowed;

@@ -121,7 +121,7 @@ static void store_overview(const overview_work *ow, const sa_overview *o)
         const ptrdiff_t to = (head * o->side + a) * o->side, from = i * o->side;
         for (ptrdiff_t b = 0; b < used; b++) {
             const ptrdiff_t width = clamp(plan->n_k - b * o->span_k, 0, o->span_k);
-            const double sum = ow->sum[from + b].sum + ow->sum[from + b].rest;
+            const double sum = long_total(ow->sum[from + b]);
             ((real *)o->mean)[to + b] = (real)(sum / (double)(high * width));
             ((real *)o->max)[to + b] = sum == sum ? ow->max[from + b] : (real)NAN;
         }

@@ -265,7 +265,7 @@ static void take_stats(block_work *w, ptrdiff_t key, const row_group *g, const r
                        const real *m, const long_sum *sums)
 {
     for (ptrdiff_t i = 0; i < g->rows; i++) {
-        take_row_stats(w, key, g, i, p + i * SCORE_LD, m[i], sums[i].sum + sums[i].rest);
+        take_row_stats(w, key, g, i, p + i * SCORE_LD, m[i], long_total(sums[i]));
     }
 }
 

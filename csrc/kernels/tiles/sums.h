@@ -6,6 +6,8 @@
 #ifndef SA_SUMS_H
 #define SA_SUMS_H
 
+static SA_INLINE double long_total(long_sum l) { return l.sum + l.rest; }
+
 /* l = a l + b x, a and b powers of two */
 static SA_INLINE void add_long(long_sum *l, double a, double b, long_sum x)
 {
