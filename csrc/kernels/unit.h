@@ -13,10 +13,13 @@
  *   v_reduce_add4(a, sum)            sum[i] = v_reduce_add(a[i]) for 4 vectors, but for rounding
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
- *   v_origin(m), v_split(s, c, o, &k), v_scale(p, k)    for 2^(s c - m): the fraction f = s c - n
- *                                    with n the nearest integer, and p 2^(n - m); 0 where that is
- *                                    below the normal range, NaN where k is
- *   v_raise(p, k)                    p 2^(n - m + bias) where p and that are normal, in one addition
+ *   EXP2_BITS                        2^(s c - m): s c is rounded to 2^-EXP2_BITS
+ *   v_origin(m), v_split(s, c, o, &k)  the fraction f = s c - n, n rounded; k stands for n - m
+ *   table, v_table(t), v_pick(t, k)  of 2^EXP2_BITS numbers the one that n's fraction chooses
+ *   v_raise(p, k)                    p 2^(n - m) for p so chosen, if that is normal, in one addition
+ *   v_grow(p, q)                     p (1 + q) for a normal p, also where p q is below the range
+ *   v_if_normal(p, k)                p, but 0 where 2^(n - m) is below the normal range; p where k
+ *                                    is NaN
  *   v_keep(t, seen)                  t where the byte is not 0, else -inf
  *   v_finite_or_zero(a)              a where finite, else 0
  *   v_transpose(rows)                LANES x LANES

@@ -153,6 +153,18 @@ EMU __m512i emu_cvtepu16_epi32(__m256i h)
     LANE_LOOP(16) r[i] = x[i];
     return (__m512i)r;
 }
+EMU __m512 emu_broadcast_f32x8(__m256 a)
+{
+    __m512 r;
+    LANE_LOOP(16) r[i] = a[i % 8];
+    return r;
+}
+EMU __m512 emu_permutexvar_ps(__m512i at, __m512 a)
+{
+    __m512 r;
+    LANE_LOOP(16) r[i] = a[((emu_i32)at)[i] & 15];
+    return r;
+}
 
 #define _mm512_setzero_ps() ((__m512){0})
 #define _mm512_setzero_pd() ((__m512d){0})
@@ -188,8 +200,8 @@ EMU __m512i emu_cvtepu16_epi32(__m256i h)
 #define _mm512_mask_mov_pd emu_mask_mov_pd
 #define _mm512_maskz_mov_ps(m, a) emu_mask_mov_ps((__m512){0}, m, a)
 #define _mm512_maskz_mov_pd(m, a) emu_mask_mov_pd((__m512d){0}, m, a)
-#define _mm512_maskz_mul_ps(m, a, b) emu_mask_mov_ps((__m512){0}, m, (a) * (b))
-#define _mm512_maskz_mul_pd(m, a, b) emu_mask_mov_pd((__m512d){0}, m, (a) * (b))
+#define _mm512_broadcast_f32x8 emu_broadcast_f32x8
+#define _mm512_permutexvar_ps emu_permutexvar_ps
 #define _mm512_castps_si512(a) ((__m512i)(a))
 #define _mm512_castpd_si512(a) ((__m512i)(a))
 #define _mm512_castsi512_ps(a) ((__m512)(a))

@@ -98,9 +98,11 @@ static SA_INLINE real v_reduce_max(vec a)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* Adding 1.5 * 2^23 rounds to an integer and leaves it, plus the exponent bias 127, in the low
- * bits of the significand: one addition yields round(t) - m and the bits of 2^(round(t) - m). */
-#define EXP_MAGIC 12583039.0f
+/* Adding 1.5 * 2^20 rounds to eighths and leaves their number in the low bits of the significand:
+ * one addition yields round(t) - m, the exponent that belongs to it and the place in a table. */
+#define EXP2_BITS 3
+#define EXP_MAGIC 1572864.0f
+typedef vec table;
 
 static SA_INLINE vec v_origin(real m) { return _mm256_set1_ps(EXP_MAGIC - m); }
 
@@ -110,17 +112,24 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
     return _mm256_fmsub_ps(s, c, _mm256_sub_ps(*k, origin));
 }
 
-static SA_INLINE vec v_scale(vec p, vec k)
+static SA_INLINE table v_table(const real *t) { return v_pinned(_mm256_loadu_ps(t)); }
+
+static SA_INLINE vec v_pick(table t, vec k)
 {
-    const vec power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(k), 23));
-    const vec normal = _mm256_cmp_ps(k, _mm256_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
-    return _mm256_and_ps(_mm256_mul_ps(p, power), normal);
+    return _mm256_permutevar8x32_ps(t, _mm256_castps_si256(k));
 }
 
 static SA_INLINE vec v_raise(vec p, vec k)
 {
-    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(k), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
+    const __m256i eighths = _mm256_slli_epi32(_mm256_castps_si256(k), 23 - EXP2_BITS);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), eighths));
+}
+
+static SA_INLINE vec v_grow(vec p, vec q) { return _mm256_fmadd_ps(p, q, p); }
+
+static SA_INLINE vec v_if_normal(vec p, vec k)
+{
+    return _mm256_and_ps(p, _mm256_cmp_ps(k, _mm256_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ));
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

@@ -68,8 +68,9 @@ static SA_INLINE real v_reduce_max(vec a)
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-/* 1.5 * 2^52 + 1023: as in simd_avx2_f32.h, with the exponent bias of a double. */
-#define EXP_MAGIC 6755399441056767.0
+/* 1.5 * 2^52: whole numbers, where simd_avx2_f32.h has eighths. */
+#define EXP2_BITS 0
+#define EXP_MAGIC 6755399441055744.0
 
 static SA_INLINE vec v_origin(real m) { return _mm256_set1_pd(EXP_MAGIC - m); }
 
@@ -79,17 +80,17 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
     return _mm256_fmsub_pd(s, c, _mm256_sub_pd(*k, origin));
 }
 
-static SA_INLINE vec v_scale(vec p, vec k)
-{
-    const vec power = _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(k), 52));
-    const vec normal = _mm256_cmp_pd(k, _mm256_set1_pd(EXP_MAGIC - 1022.0), _CMP_NLT_UQ);
-    return _mm256_and_pd(_mm256_mul_pd(p, power), normal);
-}
-
 static SA_INLINE vec v_raise(vec p, vec k)
 {
     const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(k), 52);
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), exponent));
+}
+
+static SA_INLINE vec v_grow(vec p, vec q) { return _mm256_fmadd_pd(p, q, p); }
+
+static SA_INLINE vec v_if_normal(vec p, vec k)
+{
+    return _mm256_and_pd(p, _mm256_cmp_pd(k, _mm256_set1_pd(EXP_MAGIC - 1022.0), _CMP_NLT_UQ));
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

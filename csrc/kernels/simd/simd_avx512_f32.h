@@ -98,8 +98,10 @@ static SA_INLINE real v_reduce_max(vec a)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* 1.5 * 2^23 + 127: as in simd_avx2_f32.h. */
-#define EXP_MAGIC 12583039.0f
+/* 1.5 * 2^20: as in simd_avx2_f32.h. */
+#define EXP2_BITS 3
+#define EXP_MAGIC 1572864.0f
+typedef vec table;
 
 static SA_INLINE vec v_origin(real m) { return _mm512_set1_ps(EXP_MAGIC - m); }
 
@@ -109,17 +111,26 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
     return _mm512_fmsub_ps(s, c, _mm512_sub_ps(*k, origin));
 }
 
-static SA_INLINE vec v_scale(vec p, vec k)
+/* Twice, as four bits choose a lane */
+static SA_INLINE table v_table(const real *t) { return _mm512_broadcast_f32x8(_mm256_loadu_ps(t)); }
+
+static SA_INLINE vec v_pick(table t, vec k)
 {
-    const vec power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(k), 23));
-    const __mmask16 normal = _mm512_cmp_ps_mask(k, _mm512_set1_ps(EXP_MAGIC - 126.0f), _CMP_NLT_UQ);
-    return _mm512_maskz_mul_ps(normal, p, power);
+    return _mm512_permutexvar_ps(_mm512_castps_si512(k), t);
 }
 
 static SA_INLINE vec v_raise(vec p, vec k)
 {
-    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(k), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
+    const __m512i eighths = _mm512_slli_epi32(_mm512_castps_si512(k), 23 - EXP2_BITS);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), eighths));
+}
+
+static SA_INLINE vec v_grow(vec p, vec q) { return _mm512_fmadd_ps(p, q, p); }
+
+static SA_INLINE vec v_if_normal(vec p, vec k)
+{
+    const vec least = _mm512_set1_ps(EXP_MAGIC - 126.0f);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(k, least, _CMP_NLT_UQ), p);
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

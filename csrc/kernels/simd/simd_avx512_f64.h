@@ -69,8 +69,9 @@ static SA_INLINE real v_reduce_max(vec a)
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-/* 1.5 * 2^52 + 1023: as in simd_avx2_f32.h, with the exponent bias of a double. */
-#define EXP_MAGIC 6755399441056767.0
+/* 1.5 * 2^52: whole numbers, where simd_avx2_f32.h has eighths. */
+#define EXP2_BITS 0
+#define EXP_MAGIC 6755399441055744.0
 
 static SA_INLINE vec v_origin(real m) { return _mm512_set1_pd(EXP_MAGIC - m); }
 
@@ -80,17 +81,18 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
     return _mm512_fmsub_pd(s, c, _mm512_sub_pd(*k, origin));
 }
 
-static SA_INLINE vec v_scale(vec p, vec k)
-{
-    const vec power = _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(k), 52));
-    const __mmask8 normal = _mm512_cmp_pd_mask(k, _mm512_set1_pd(EXP_MAGIC - 1022.0), _CMP_NLT_UQ);
-    return _mm512_maskz_mul_pd(normal, p, power);
-}
-
 static SA_INLINE vec v_raise(vec p, vec k)
 {
     const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(k), 52);
     return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(p), exponent));
+}
+
+static SA_INLINE vec v_grow(vec p, vec q) { return _mm512_fmadd_pd(p, q, p); }
+
+static SA_INLINE vec v_if_normal(vec p, vec k)
+{
+    const vec least = _mm512_set1_pd(EXP_MAGIC - 1022.0);
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(k, least, _CMP_NLT_UQ), p);
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

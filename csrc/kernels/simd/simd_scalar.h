@@ -59,16 +59,17 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
     return t - (*k - origin);
 }
 
-static SA_INLINE vec v_scale(vec p, vec k)
-{
-    const vec power = (vec)((lane_bits)k << EXP_SHIFT);
-    const lane_bits tiny = (lane_bits)(k < v_set1(EXP_LEAST));
-    return (vec)((lane_bits)(p * power) & ~tiny);
-}
-
 static SA_INLINE vec v_raise(vec p, vec k)
 {
     return (vec)((lane_bits)p + ((lane_bits)k << EXP_SHIFT));
+}
+
+static SA_INLINE vec v_grow(vec p, vec q) { return p * (1 + q); }
+
+static SA_INLINE vec v_if_normal(vec p, vec k)
+{
+    const lane_bits tiny = (lane_bits)(k < v_set1(EXP_LEAST));
+    return (vec)((lane_bits)p & ~tiny);
 }
 
 static SA_INLINE vec v_keep(vec t, const uint8_t *seen)

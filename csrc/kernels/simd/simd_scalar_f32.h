@@ -22,14 +22,25 @@ typedef float real;
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t lane_bits __attribute__((vector_size(16)));
 
-/* 1.5 * 2^23 + 127: as in simd_avx2_f32.h. */
-#define EXP_MAGIC 12583039.0f
+/* 1.5 * 2^20: eighths, as in simd_avx2_f32.h. */
+#define EXP2_BITS 3
+#define EXP_MAGIC 1572864.0f
 #define EXP_LEAST (EXP_MAGIC - 126.0f)
-#define EXP_SHIFT 23
+#define EXP_SHIFT (23 - EXP2_BITS)
 #define SIGN_BIT INT32_MIN
 #define SPLITTER 4097.0f /* 2^12 + 1 */
 
+typedef const real *table;
+
 #include "simd_scalar.h"
+
+static SA_INLINE table v_table(const real *t) { return t; }
+
+static SA_INLINE vec v_pick(table t, vec k)
+{
+    const lane_bits bits = (lane_bits)k & 7;
+    return (vec){t[bits[0]], t[bits[1]], t[bits[2]], t[bits[3]]};
+}
 
 static SA_INLINE void v_transpose(vec r[LANES])
 {

@@ -18,8 +18,9 @@ typedef double real;
 typedef double vec __attribute__((vector_size(16)));
 typedef int64_t lane_bits __attribute__((vector_size(16)));
 
-/* 1.5 * 2^52 + 1023: as in simd_avx2_f32.h, with the exponent bias of a double. */
-#define EXP_MAGIC 6755399441056767.0
+/* 1.5 * 2^52: whole numbers, as in simd_avx2_f64.h. */
+#define EXP2_BITS 0
+#define EXP_MAGIC 6755399441055744.0
 #define EXP_LEAST (EXP_MAGIC - 1022.0)
 #define EXP_SHIFT 52
 #define SIGN_BIT INT64_MIN

@@ -20,7 +20,7 @@ static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         real x[LANES];
         v_store(x, v_load((const real *)t + i));
-        exp2_shifted(1, x, x, false, &e, exp_origin(&e, (real)m));
+        exp2_shifted(1, x, x, false, &e, v_origin((real)m));
         v_store((real *)p + i, v_load(x));
     }
 }

@@ -56,7 +56,7 @@ enum { MAX_STEPS = SA_MAX_TILE_KEYS / EXP_STEP };
 static SA_INLINE int exp_row(real *s, const real *low, const bool has_low, const exp_constants *e,
                              real m, ptrdiff_t begin, ptrdiff_t end, real *part)
 {
-    const vec origin = exp_origin(e, m);
+    const vec origin = v_origin(m);
     int steps = 0;
     for (ptrdiff_t j = begin; j < end; steps++) {
         const ptrdiff_t stop = j + EXP_STEP < end ? j + EXP_STEP : end;
@@ -83,9 +83,6 @@ static SA_INLINE long_sum sum_steps(const real *part, int steps)
     }
     return wide_sum(sum);
 }
-
-/* Beyond this the exponential's way to round fails, and m is subtracted first. */
-#define MAX_ORIGIN 2097152 /* 2^21 */
 
 /* Beyond this what rounding took from t, up to half of its last place, is dropped: 2^ of it may
  * leave the range. Logits that differ by no more than that then count as equal. */
