@@ -17,7 +17,7 @@
  *   v_origin(m), v_split(s, c, o, &k)  the fraction f = s c - n, n rounded; k stands for n - m
  *   table, v_table(t), v_pick(t, k)  of 2^EXP2_BITS numbers the one that n's fraction chooses
  *   v_raise(p, k)                    p 2^(n - m) for p so chosen, if that is normal, in one addition
- *   v_grow(p, q)                     p (1 + q) for a normal p, also where p q is below the range
+ *   v_grow(p, f, q)                  p (1 + f q) for such a p, also where p f is below the range
  *   v_if_normal(p, k)                p, but 0 where 2^(n - m) is below the normal range; p where k
  *                                    is NaN
  *   v_keep(t, seen)                  t where the byte is not 0, else -inf

@@ -125,7 +125,10 @@ static SA_INLINE vec v_raise(vec p, vec k)
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), eighths));
 }
 
-static SA_INLINE vec v_grow(vec p, vec q) { return _mm256_fmadd_ps(p, q, p); }
+static SA_INLINE vec v_grow(vec p, vec f, vec q)
+{
+    return _mm256_fmadd_ps(p, _mm256_mul_ps(f, q), p);
+}
 
 static SA_INLINE vec v_if_normal(vec p, vec k)
 {

@@ -86,7 +86,11 @@ static SA_INLINE vec v_raise(vec p, vec k)
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), exponent));
 }
 
-static SA_INLINE vec v_grow(vec p, vec q) { return _mm256_fmadd_pd(p, q, p); }
+/* p is a power of two, and the product exact. */
+static SA_INLINE vec v_grow(vec p, vec f, vec q)
+{
+    return _mm256_mul_pd(p, _mm256_fmadd_pd(f, q, _mm256_set1_pd(1)));
+}
 
 static SA_INLINE vec v_if_normal(vec p, vec k)
 {

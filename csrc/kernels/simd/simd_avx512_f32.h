@@ -125,7 +125,10 @@ static SA_INLINE vec v_raise(vec p, vec k)
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), eighths));
 }
 
-static SA_INLINE vec v_grow(vec p, vec q) { return _mm512_fmadd_ps(p, q, p); }
+static SA_INLINE vec v_grow(vec p, vec f, vec q)
+{
+    return _mm512_fmadd_ps(p, _mm512_mul_ps(f, q), p);
+}
 
 static SA_INLINE vec v_if_normal(vec p, vec k)
 {

@@ -87,7 +87,10 @@ static SA_INLINE vec v_raise(vec p, vec k)
     return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(p), exponent));
 }
 
-static SA_INLINE vec v_grow(vec p, vec q) { return _mm512_fmadd_pd(p, q, p); }
+static SA_INLINE vec v_grow(vec p, vec f, vec q)
+{
+    return _mm512_mul_pd(p, _mm512_fmadd_pd(f, q, _mm512_set1_pd(1)));
+}
 
 static SA_INLINE vec v_if_normal(vec p, vec k)
 {

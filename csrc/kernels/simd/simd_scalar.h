@@ -64,7 +64,7 @@ static SA_INLINE vec v_raise(vec p, vec k)
     return (vec)((lane_bits)p + ((lane_bits)k << EXP_SHIFT));
 }
 
-static SA_INLINE vec v_grow(vec p, vec q) { return p * (1 + q); }
+static SA_INLINE vec v_grow(vec p, vec f, vec q) { return p * (1 + f * q); }
 
 static SA_INLINE vec v_if_normal(vec p, vec k)
 {

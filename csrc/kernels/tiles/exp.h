@@ -137,7 +137,7 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
     SA_UNROLL
     for (int i = 0; i < n; i++) {
         const vec power = v_raise(v_pick(e->roots, k[i]), k[i]);
-        p[i] = v_grow(power, v_mul(f[i], p[i]));
+        p[i] = v_grow(power, f[i], p[i]);
         p[i] = e->normal ? p[i] : v_if_normal(p[i], k[i]);
         v_store(s + i * LANES, p[i]);
     }
