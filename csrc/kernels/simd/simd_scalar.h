@@ -61,7 +61,7 @@ static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
 
 static SA_INLINE vec v_raise(vec p, vec k)
 {
-    return (vec)((lane_bits)p + ((lane_bits)k << EXP_SHIFT));
+    return (vec)((lane_words)p + ((lane_words)k << EXP_SHIFT)); /* wraps, to be cleared later */
 }
 
 static SA_INLINE vec v_grow(vec p, vec f, vec q) { return p * (1 + f * q); }

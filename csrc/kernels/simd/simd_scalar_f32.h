@@ -21,6 +21,7 @@
 typedef float real;
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t lane_bits __attribute__((vector_size(16)));
+typedef uint32_t lane_words __attribute__((vector_size(16)));
 
 /* 1.5 * 2^20: eighths, as in simd_avx2_f32.h. */
 #define EXP2_BITS 3

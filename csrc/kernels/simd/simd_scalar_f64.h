@@ -17,6 +17,7 @@
 typedef double real;
 typedef double vec __attribute__((vector_size(16)));
 typedef int64_t lane_bits __attribute__((vector_size(16)));
+typedef uint64_t lane_words __attribute__((vector_size(16)));
 
 /* 1.5 * 2^52: whole numbers, as in simd_avx2_f64.h. */
 #define EXP2_BITS 0
