@@ -15,7 +15,8 @@
  *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
  *   EXP2_BITS                        2^(s c - m): s c is rounded to 2^-EXP2_BITS
  *   v_origin(m), v_split(s, c, o, &k)  the fraction f = s c - n, n rounded; k stands for n - m
- *   table, v_table(t), v_pick(t, k)  of 2^EXP2_BITS numbers the one that n's fraction chooses
+ *   table, v_table(t), v_pick(t, k)  of 2^EXP2_BITS numbers the one that n's fraction chooses; not
+ *                                    where EXP2_BITS is 0
  *   v_raise(p, k)                    p 2^(n - m) for p so chosen, if that is normal, in one addition
  *   v_grow(p, f, q)                  p (1 + f q) for such a p, also where p f is below the range
  *   v_if_normal(p, k)                p, but 0 where 2^(n - m) is below the normal range; p where k

@@ -17,6 +17,8 @@
 
 typedef int emu_i32 __attribute__((vector_size(64)));
 typedef long long emu_i64 __attribute__((vector_size(64)));
+typedef unsigned emu_u32 __attribute__((vector_size(64)));
+typedef unsigned long long emu_u64 __attribute__((vector_size(64)));
 
 EMU __m512 emu_set1_ps(float x) { return x - (__m512){0}; }
 EMU __m512d emu_set1_pd(double x) { return x - (__m512d){0}; }
@@ -220,8 +222,8 @@ EMU __m512 emu_permutexvar_ps(__m512i at, __m512 a)
 #undef _mm512_cvtps_ph
 #define _mm512_cmp_ps_mask emu_cmp_ps
 #define _mm512_cmp_pd_mask emu_cmp_pd
-#define _mm512_add_epi32(a, b) ((__m512i)((emu_i32)(a) + (emu_i32)(b)))
-#define _mm512_add_epi64(a, b) ((__m512i)((emu_i64)(a) + (emu_i64)(b)))
+#define _mm512_add_epi32(a, b) ((__m512i)((emu_u32)(a) + (emu_u32)(b))) /* wraps */
+#define _mm512_add_epi64(a, b) ((__m512i)((emu_u64)(a) + (emu_u64)(b)))
 #define _mm512_slli_epi32(a, n) ((__m512i)((emu_i32)(a) << (n)))
 #define _mm512_slli_epi64(a, n) ((__m512i)((emu_i64)(a) << (n)))
 #define _mm512_unpacklo_ps emu_unpacklo_ps

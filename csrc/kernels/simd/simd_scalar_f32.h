@@ -39,7 +39,7 @@ static SA_INLINE table v_table(const real *t) { return t; }
 
 static SA_INLINE vec v_pick(table t, vec k)
 {
-    const lane_bits bits = (lane_bits)k & 7;
+    const lane_bits bits = (lane_bits)k & ((1 << EXP2_BITS) - 1);
     return (vec){t[bits[0]], t[bits[1]], t[bits[2]], t[bits[3]]};
 }
 
