@@ -161,6 +161,21 @@ def test_weights_of_equal_keys(unit, rng, dtype, n_q, n_k):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_q", [1, 4, 4096])
+@pytest.mark.parametrize("d", [16, 64, 80, 128, 1024])
+def test_scores_of_equal_products(unit, rng, dtype, n_q, d):
+    """Products of one number with another, d times, are a sum that rounds the same way at every
+    step. With one key lse is that sum; its bound is then 5 u kappa and 2 u."""
+    numbers = (1 + rng.random((4096, 1))).astype(dtype)
+    query = np.broadcast_to(numbers, (4096, d)).reshape(4096 // n_q, n_q, d)
+    key = np.full((1, 1, d), 1 + rng.random(), dtype)
+    _, lse = selfattn.attention(query, key, key, scale=8 / d, return_lse=True)
+    expected = 8 * (numbers.astype(np.longdouble) * key[0, 0, 0]).reshape(lse.shape)
+    bound = (2 + 5 * expected) * oracle.unit_roundoff(dtype)
+    assert (np.abs(lse.astype(np.longdouble) - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", ["normal", "positive", "large"])
 @pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 1100, 128)])
 def test_rms_at_most_twice_numpys(unit, rng, dtype, kind, shape):

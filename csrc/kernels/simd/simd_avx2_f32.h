@@ -15,6 +15,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
 #define EXP_CHAINS 2
+#define SCORE_PART 16
 #define MAX_ACCUMULATORS 12
 
 typedef float real;

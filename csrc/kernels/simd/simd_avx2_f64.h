@@ -12,6 +12,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
 #define EXP_CHAINS 4
+#define SCORE_PART 8
 #define MAX_ACCUMULATORS 12
 
 typedef double real;

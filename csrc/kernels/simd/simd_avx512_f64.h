@@ -12,6 +12,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 4
 #define EXP_CHAINS 4
+#define SCORE_PART 8
 #define MAX_ACCUMULATORS 24
 
 typedef double real;

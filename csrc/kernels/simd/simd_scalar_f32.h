@@ -16,6 +16,7 @@
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
 #define EXP_CHAINS 4
+#define SCORE_PART 6
 #define MAX_ACCUMULATORS 8
 
 typedef float real;

@@ -29,9 +29,6 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
 /* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add. */
 enum { DOT_SUMS = 8, MAX_DOT_SUMS = 16 };
 
-/* A lane sums at most this many products before the lanes are added up; see gemm_simd.h. */
-enum { DOT_DEPTH = 16 * LANES };
-
 /* acc[i][j] += lane by lane, products of row i of q and row j of k over their n elements, whole
  * vectors; rows of k are k_stride bytes apart. */
 static SA_INLINE void dot_lanes(const int rows, const int keys, const sa_dtype k_dtype, ptrdiff_t n,
@@ -56,74 +53,83 @@ static SA_INLINE void dot_lanes(const int rows, const int keys, const sa_dtype k
     }
 }
 
-/* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. The bits of a sum are
- * the same in a block of any shape. */
-static SA_INLINE void dot_block(const int rows, const int keys, ptrdiff_t d, const real *restrict q,
-                                ptrdiff_t ldq, const real *restrict k, ptrdiff_t ldk,
-                                real *restrict s, ptrdiff_t apart)
+_Static_assert((int)DOT_SUMS <= (int)MAX_ACCUMULATORS, "their parts wait like those of a tile");
+
+/* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. Lanes are added up when
+ * all parts are. The bits of a sum are the same in a block of any shape. */
+static SA_INLINE void dot_block(const int rows, const int keys, const gemm_depth *depth,
+                                const real *restrict q, ptrdiff_t ldq, const real *restrict k,
+                                ptrdiff_t ldk, real *restrict s, ptrdiff_t apart)
 {
     const ptrdiff_t k_stride = ldk * (ptrdiff_t)sizeof(real);
-    ptrdiff_t c = 0;
-    do {
-        vec acc[DOT_SUMS];
-        real sum[DOT_SUMS] = {0};
-        const ptrdiff_t n = d - c < DOT_DEPTH ? d - c : DOT_DEPTH;
+    vec acc[DOT_SUMS];
+    real sum[DOT_SUMS];
+    ptrdiff_t begin = 0, end = depth->head;
+    for (size_t place = 0;; place++) {
         SA_UNROLL
         for (int i = 0; i < DOT_SUMS; i++) {
             acc[i] = v_zero();
         }
-        dot_lanes(rows, keys, REAL_DTYPE, n, q + c, ldq, (const char *)(k + c), k_stride, acc);
-        SA_UNROLL
-        for (int i = 0; i < rows * keys; i += 4) {
-            v_reduce_add4(acc + i, sum + i);
+        dot_lanes(rows, keys, REAL_DTYPE, end - begin, q + begin, ldq, (const char *)(k + begin),
+                  k_stride, acc);
+        const bool is_last = end == depth->depth;
+        real *level = join_pairs(rows * keys, depth->pairs, place, is_last, acc);
+        if (is_last) {
+            break;
         }
+        gemm_store(rows, keys, GEMM_REPLACE, acc, level, keys * LANES, NULL);
+        begin = end;
+        end = least(end + depth->part, depth->depth);
+    }
+    SA_UNROLL
+    for (int i = 0; i < rows * keys; i += 4) {
+        v_reduce_add4(acc + i, sum + i);
+    }
+    SA_UNROLL
+    for (int i = 0; i < rows; i++) {
         SA_UNROLL
-        for (int i = 0; i < rows; i++) {
-            SA_UNROLL
-            for (int j = 0; j < keys; j++) {
-                real *s_ij = s + i * SCORE_LD + j * apart;
-                *s_ij = (c == 0 ? 0 : *s_ij) + sum[i * keys + j];
-            }
+        for (int j = 0; j < keys; j++) {
+            s[i * SCORE_LD + j * apart] = sum[i * keys + j];
         }
-        c += n;
-    } while (c < d);
+    }
 }
 
 /* Scores of `rows` rows for n keys from k on. */
-static SA_INLINE void dot_rows(const int rows, ptrdiff_t d, const real *q, ptrdiff_t ldq,
+static SA_INLINE void dot_rows(const int rows, const gemm_depth *depth, const real *q,
                                const real *k, ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
     const int keys = DOT_SUMS / rows;
-    const ptrdiff_t apart = n / keys;
+    const ptrdiff_t apart = n / keys, ldq = depth->depth;
     for (ptrdiff_t j = 0; j < apart; j++) {
-        dot_block(rows, keys, d, q, ldq, k + j * ldk, apart * ldk, s + j, apart);
+        dot_block(rows, keys, depth, q, ldq, k + j * ldk, apart * ldk, s + j, apart);
     }
     for (ptrdiff_t j = keys * apart; j < n; j++) {
-        dot_block(rows, 1, d, q, ldq, k + j * ldk, 0, s + j, 0);
+        dot_block(rows, 1, depth, q, ldq, k + j * ldk, 0, s + j, 0);
     }
 }
 
-static SA_NOINLINE void dot_4_rows(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+static SA_NOINLINE void dot_4_rows(const gemm_depth *depth, const real *q, const real *k,
                                    ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
-    dot_rows(4, d, q, ldq, k, ldk, n, s);
+    dot_rows(4, depth, q, k, ldk, n, s);
 }
 
-static SA_NOINLINE void dot_2_rows(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+static SA_NOINLINE void dot_2_rows(const gemm_depth *depth, const real *q, const real *k,
                                    ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
-    dot_rows(2, d, q, ldq, k, ldk, n, s);
+    dot_rows(2, depth, q, k, ldk, n, s);
 }
 
-static SA_NOINLINE void dot_1_row(ptrdiff_t d, const real *q, ptrdiff_t ldq, const real *k,
+static SA_NOINLINE void dot_1_row(const gemm_depth *depth, const real *q, const real *k,
                                   ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
-    dot_rows(1, d, q, ldq, k, ldk, n, s);
+    dot_rows(1, depth, q, k, ldk, n, s);
 }
 
 static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
+    const gemm_depth depth = cut_in_parts(w->ldq, SCORE_PART * LANES, w->pairs);
     for (int i = 0; i < n_groups; i++) {
         const row_group *g = &groups[i];
         const ptrdiff_t n = g->last - g->first, ldk = tile->ldk;
@@ -131,13 +137,13 @@ static void score_dots(const block_work *w, const key_tile *tile, const row_grou
         real *s = s0 + (g->row - groups[0].row) * SCORE_LD + g->first;
         ptrdiff_t left = g->rows;
         for (; left >= 4; left -= 4, q += 4 * w->ldq, s += 4 * SCORE_LD) {
-            dot_4_rows(w->ldq, q, w->ldq, k, ldk, n, s);
+            dot_4_rows(&depth, q, k, ldk, n, s);
         }
         for (; left >= 2; left -= 2, q += 2 * w->ldq, s += 2 * SCORE_LD) {
-            dot_2_rows(w->ldq, q, w->ldq, k, ldk, n, s);
+            dot_2_rows(&depth, q, k, ldk, n, s);
         }
         if (left) {
-            dot_1_row(w->ldq, q, w->ldq, k, ldk, n, s);
+            dot_1_row(&depth, q, k, ldk, n, s);
         }
     }
 }

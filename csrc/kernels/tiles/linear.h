@@ -63,7 +63,7 @@ static void multiply_panel(const linear_work *w, const gemm_depth *k, const real
     static const real ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     for (ptrdiff_t r = 0; r < w->block->rows; r += TILE_ROWS) {
         const ptrdiff_t left = w->block->rows - r, rows = left < TILE_ROWS ? left : TILE_ROWS;
-        gemm_rows(rows, NR, k, x + r * w->ldx, w->ldx, 1, b, NR, sum + r * NR, NR,
+        gemm_rows(false, rows, NR, k, x + r * w->ldx, w->ldx, 1, b, NR, sum + r * NR, NR,
                   adds ? ones : NULL);
     }
 }
@@ -79,10 +79,10 @@ static void multiply_columns(const linear_work *w, ptrdiff_t col, ptrdiff_t n)
     for (ptrdiff_t first = 0; first < n_in; first += strip) {
         const ptrdiff_t left = n_in - first, depth = left < strip ? left : strip;
         const ptrdiff_t end = first + depth, steps = steps_of(depth);
-        gemm_depth k = cut_in_parts(depth, LINEAR_PART);
+        gemm_depth k = cut_in_parts(depth, LINEAR_PART, NULL);
         panel_layout to = {.panel = depth * NR, .block = LANES * NR, .lane = NR};
         if (takes_strips(w->plan)) {
-            k = cut_in_parts(LANES * steps, steps);
+            k = cut_in_parts(LANES * steps, steps, NULL);
             to = (panel_layout){.panel = LANES * steps * NR, .block = NR, .lane = steps * NR};
         }
         pack_strip(w, first, depth, col, n, to);

@@ -6,10 +6,11 @@
 /* C [m, n] = A [m, k] B [k, n], n a multiple of LANES */
 static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, const void *b, void *c)
 {
-    const gemm_depth depth = cut_in_parts(k, k);
+    const gemm_depth depth = cut_in_parts(k, k, NULL);
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
         const ptrdiff_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
-        gemm_rows(rows, n, &depth, (const real *)a + i * k, k, 1, b, n, (real *)c + i * n, n, NULL);
+        gemm_rows(false, rows, n, &depth, (const real *)a + i * k, k, 1, b, n, (real *)c + i * n, n,
+                  NULL);
     }
 }
 

@@ -55,12 +55,15 @@ static void load_values(block_work *w, key_tile *tile)
     }
 }
 
-/* At least two parts, so that short products gain too. */
+/* Stretches, and parts of a stretch, of about equal length. At least two parts, so that short products
+ * gain too. */
 static gemm_depth score_depth(const block_work *w)
 {
-    const ptrdiff_t d = w->plan->d, half = round_up((d + 1) / 2, 4);
-    const ptrdiff_t part = least(half, SCORE_PART);
-    return (gemm_depth){d, least(d, part), part, least(d, SCORE_STRETCH), SCORE_STRETCH, w->sums};
+    const ptrdiff_t d = w->plan->d, stretches = (d + SCORE_STRETCH - 1) / SCORE_STRETCH;
+    const ptrdiff_t stretch = d > 0 ? (d + stretches - 1) / stretches : 1;
+    const ptrdiff_t parts = stretch > 2 * SCORE_PART ? (stretch + SCORE_PART - 1) / SCORE_PART : 2;
+    const ptrdiff_t part = stretch > 4 ? (stretch + parts - 1) / parts : 4;
+    return (gemm_depth){d, least(d, part), part, least(d, stretch), stretch, w->sums, w->pairs};
 }
 
 static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
@@ -79,7 +82,7 @@ static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
             real *s = s0 + (g->row - groups[0].row) * SCORE_LD + j;
             const ptrdiff_t left = round_up(g->last - j, LANES);
             const ptrdiff_t width = left < NR ? left : NR;
-            gemm_rows(g->rows, width, &depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
+            gemm_rows(true, g->rows, width, &depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
         }
     }
 }
@@ -172,7 +175,7 @@ static gemm_depth value_depth(const block_work *w, const row_group *g)
     const ptrdiff_t n = g->last - g->first, at = g->first % VALUE_STRETCH;
     const ptrdiff_t stop = least(n, VALUE_STRETCH - at);
     const ptrdiff_t head = least(stop, VALUE_PART - at % VALUE_PART);
-    return (gemm_depth){n, head, VALUE_PART, stop, VALUE_STRETCH, w->sums};
+    return (gemm_depth){n, head, VALUE_PART, stop, VALUE_STRETCH, w->sums, NULL};
 }
 
 /* o = diag(alpha) o + p v over the group's keys, for the columns from c on that lie side by side in
@@ -182,7 +185,7 @@ static SA_INLINE void gather_strip(const block_work *w, const key_tile *tile, co
                                    const real *p, const real *v, ptrdiff_t ldv, real *o,
                                    const real *alpha)
 {
-    gemm_rows(rows, least(w->ldo - c, tile->v_width), depth, p + g->first, SCORE_LD, 1,
+    gemm_rows(false, rows, least(w->ldo - c, tile->v_width), depth, p + g->first, SCORE_LD, 1,
               v + c * tile->n_keys + g->first * ldv, ldv, o + c, w->ldo, alpha);
 }
 

@@ -51,7 +51,7 @@ typedef struct {
     real *k;                       /* panels or padded rows of a K tile */
     real *v;                       /* strips or rows of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
-    real *sums;                    /* of a stretch; see gemm_simd.h */
+    real *sums, *pairs;            /* of stretches; see gemm_simd.h */
     real *part;                    /* [2, TILE_ROWS, ldo] see gather_streams */
     bool *touched;                 /* [rows / TILE_ROWS] whether o of the state holds anything */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
@@ -116,7 +116,9 @@ static size_t carve_block(block_work *w, const sa_plan *plan, ptrdiff_t rows, vo
     const size_t values = (size_t)(tile_keys * round_up(plan->d_v, NR)) * sizeof(real);
     w->v = carve(&c, values);
     w->v_seen = carve(&c, values);
-    w->sums = carve(&c, MAX_ACCUMULATORS * LANES * sizeof(real));
+    const int levels = levels_of(plan->d / SCORE_PART + 1);
+    w->sums = carve(&c, TILE_SUMS * sizeof(real));
+    w->pairs = carve(&c, (size_t)(levels * TILE_SUMS) * sizeof(real));
     w->part = carve(&c, (size_t)(2 * TILE_ROWS * w->ldo) * sizeof(real));
     w->alpha = carve(&c, (size_t)score_rows * sizeof(real));
     const ptrdiff_t tiles = plan->keeps_p ? (plan->n_k + plan->tile_keys - 1) / plan->tile_keys : 0;
