@@ -167,10 +167,15 @@ class Page:
         return [call[1:] for call in self.run("return window.frame") if call[0] == kind]
 
     def label(self, text, column=0):
-        """Where a text stands on the canvas; column: which of several, from the left."""
-        found = sorted(call[:3] for call in self.drawn("text") if call[2] == text)
-        assert found, f"{text!r} is not drawn"
-        return found[column][:2]
+        """Where a text stands on the canvas, once it does: a view may still be on its way there.
+        column: which of several, from the left."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            found = sorted(call[:3] for call in self.drawn("text") if call[2] == text)
+            if len(found) > column:
+                return found[column][:2]
+            assert time.monotonic() < end, f"{text!r} is not drawn"
+            self.settle()
 
     def table(self):
         """The panel's table: rows of cell texts."""
