@@ -6,6 +6,8 @@
  *   real, vec, LANES                 number, vector of LANES numbers
  *   TILE_ROWS, TILE_VECTORS, MAX_ACCUMULATORS      shape of the register tile, see gemm_simd.h
  *   SCORE_PART                       products of a chain; 16 is 3 % faster than 8, which is exacter
+ *   SPLIT_FACTOR                     whether the exponential has what rounding took from its factor,
+ *                                    for one more multiply-add
  *   v_zero v_set1 v_load v_store     loads and stores need no alignment
  *   v_add v_sub v_mul v_div v_fma    v_fma(a, b, c) = a b + c
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded

@@ -16,6 +16,7 @@
 #define TILE_VECTORS 2
 #define EXP_CHAINS 2
 #define SCORE_PART 16
+#define SPLIT_FACTOR 0
 #define MAX_ACCUMULATORS 12
 
 typedef float real;

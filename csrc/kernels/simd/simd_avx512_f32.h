@@ -13,6 +13,7 @@
 #define TILE_VECTORS 4
 #define EXP_CHAINS 4
 #define SCORE_PART 16
+#define SPLIT_FACTOR 0
 #define MAX_ACCUMULATORS 24
 
 typedef float real;

@@ -13,6 +13,7 @@
 #define TILE_VECTORS 4
 #define EXP_CHAINS 4
 #define SCORE_PART 8
+#define SPLIT_FACTOR 1
 #define MAX_ACCUMULATORS 24
 
 typedef double real;

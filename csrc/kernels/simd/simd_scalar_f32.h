@@ -17,6 +17,7 @@
 #define TILE_VECTORS 2
 #define EXP_CHAINS 4
 #define SCORE_PART 6
+#define SPLIT_FACTOR 1
 #define MAX_ACCUMULATORS 8
 
 typedef float real;

@@ -74,13 +74,16 @@ _Static_assert(EXP_STEP % EXP_TURN == 0, "a step is whole turns");
 /* What 2^(s c - m) takes beside s: loaded once for many vectors */
 typedef struct {
     bool normal; /* known to the compiler */
-    vec factor, terms[EXP2_DEGREE + 1];
+    vec factor, factor_low, terms[EXP2_DEGREE + 1];
     table roots;
 } exp_constants;
 
-static SA_INLINE exp_constants load_exp_constants(real c, const bool normal)
+static SA_INLINE exp_constants load_exp_constants(real c, real c_low, const bool normal)
 {
-    exp_constants e = {.normal = normal, .factor = v_set1(c), .roots = v_table(exp2_roots)};
+    exp_constants e = {.normal = normal,
+                       .factor = v_set1(c),
+                       .factor_low = v_set1(c_low),
+                       .roots = v_table(exp2_roots)};
     SA_UNROLL
     for (int i = 0; i <= EXP2_DEGREE; i++) {
         e.terms[i] = v_pinned(v_set1(exp2_terms[i]));
@@ -120,7 +123,7 @@ static SA_INLINE void exp2_series(const int n, const int lowest, const int degre
 }
 
 /* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
- * has_low. 0 below the smallest normal number and for s = -inf, and NaN stays NaN, unless e->normal.
+ * has_low, else s times what rounding took from c, if SPLIT_FACTOR. 0 below the smallest normal number and for s = -inf, and NaN stays NaN, unless e->normal.
  * Needs s c < m + 1 and |m| < MAX_ORIGIN. Returns the sum of the n vectors. */
 static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low,
                                   const exp_constants *e, vec origin)
@@ -128,9 +131,12 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
     vec k[EXP_CHAINS], f[EXP_CHAINS], p[EXP_CHAINS];
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        f[i] = v_split(v_load(s + i * LANES), e->factor, origin, &k[i]);
+        const vec x = v_load(s + i * LANES);
+        f[i] = v_split(x, e->factor, origin, &k[i]);
         if (has_low) {
             f[i] = v_add(f[i], v_load(low + i * LANES));
+        } else if (SPLIT_FACTOR) {
+            f[i] = v_fma(x, e->factor_low, f[i]);
         }
     }
     exp2_series(n, 0, EXP2_DEGREE, e->terms, f, p);

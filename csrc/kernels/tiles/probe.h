@@ -17,7 +17,7 @@ static void probe_gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, con
 /* n a multiple of LANES */
 static void probe_exp2(ptrdiff_t n, const void *t, double m, void *p)
 {
-    const exp_constants e = load_exp_constants(1, false);
+    const exp_constants e = load_exp_constants(1, 0, false);
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         real x[LANES];
         v_store(x, v_load((const real *)t + i));

@@ -48,17 +48,19 @@ static void find_softcap(block_work *w)
     }
 }
 
-/* Sets has_terms and factor: whether logits_row must make t, and what its results still lack. A
+/* Sets has_terms and the factors: whether logits_row must make t, and what its results still lack. A
  * factor of 0 would turn a hidden -inf into NaN, and counts as a term. */
 static void find_terms(block_work *w)
 {
     const sa_head *h = w->head;
     double low;
-    const real c = (real)scaled_log2e(w->plan, &low);
+    const double scaled = scaled_log2e(w->plan, &low);
+    const real c = (real)scaled;
     w->has_terms = w->plan->softcap != 0 || h->bias.data || h->slopes ||
                    (h->mask.data && h->mask.dtype != SA_BOOL) || !(c >= SMALLEST_NORMAL);
     w->scale = c;
     w->factor = w->has_terms ? 1 : c;
+    w->factor_low = w->has_terms ? 0 : (real)((scaled - (double)c) + low);
     find_softcap(w);
 }
 

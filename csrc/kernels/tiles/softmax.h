@@ -102,7 +102,7 @@ static SA_INLINE real far_logit(real s, const real *low, const bool has_low, rea
 static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low, real c, real m,
                                    ptrdiff_t begin, ptrdiff_t end, real *part)
 {
-    const exp_constants e = load_exp_constants(1, false);
+    const exp_constants e = load_exp_constants(1, 0, false);
     for (ptrdiff_t j = begin; j < end; j++) {
         s[j] = far_logit(s[j], low + j, has_low, c, m);
     }
@@ -112,10 +112,10 @@ static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low,
 /* For each of n <= TILE_ROWS rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. Rows
  * are summed when all are done: a sum alone is a chain that would be waited for. */
 static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, const bool normal,
-                               real c, const real *m, long_sum *l, ptrdiff_t n, ptrdiff_t begin,
-                               ptrdiff_t end)
+                               real c, real c_low, const real *m, long_sum *l, ptrdiff_t n,
+                               ptrdiff_t begin, ptrdiff_t end)
 {
-    const exp_constants e = load_exp_constants(c, normal);
+    const exp_constants e = load_exp_constants(c, c_low, normal);
     real part[TILE_ROWS][MAX_STEPS * LANES];
     int steps = 0;
     for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
@@ -131,22 +131,22 @@ static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, con
     }
 }
 
-static SA_NOINLINE void exp_plain_rows(real *s, real c, const real *m, long_sum *l, ptrdiff_t n,
-                                       ptrdiff_t begin, ptrdiff_t end)
+static SA_NOINLINE void exp_plain_rows(real *s, real c, real c_low, const real *m, long_sum *l,
+                                       ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    exp_rows(s, s, false, false, c, m, l, n, begin, end);
+    exp_rows(s, s, false, false, c, c_low, m, l, n, begin, end);
 }
 
-static SA_NOINLINE void exp_normal_rows(real *s, real c, const real *m, long_sum *l, ptrdiff_t n,
-                                        ptrdiff_t begin, ptrdiff_t end)
+static SA_NOINLINE void exp_normal_rows(real *s, real c, real c_low, const real *m, long_sum *l,
+                                        ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    exp_rows(s, s, false, true, c, m, l, n, begin, end);
+    exp_rows(s, s, false, true, c, c_low, m, l, n, begin, end);
 }
 
 static SA_NOINLINE void exp_split_rows(real *s, const real *low, real c, const real *m, long_sum *l,
                                        ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
-    exp_rows(s, low, true, false, c, m, l, n, begin, end);
+    exp_rows(s, low, true, false, c, 0, m, l, n, begin, end);
 }
 
 /* Logits of n <= TILE_ROWS rows become 2^(t - m), l their sums; w->low belongs to them. normal:
@@ -155,11 +155,11 @@ static void weigh_rows(const block_work *w, bool normal, real *s, const real *m,
                        ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
 {
     if (normal) {
-        exp_normal_rows(s, w->factor, m, l, n, begin, end);
+        exp_normal_rows(s, w->factor, w->factor_low, m, l, n, begin, end);
     } else if (w->has_terms) {
         exp_split_rows(s, w->low, w->factor, m, l, n, begin, end);
     } else {
-        exp_plain_rows(s, w->factor, m, l, n, begin, end);
+        exp_plain_rows(s, w->factor, w->factor_low, m, l, n, begin, end);
     }
 }
 
