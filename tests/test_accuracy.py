@@ -177,15 +177,19 @@ def test_scores_of_equal_products(unit, rng, dtype, n_q, d):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("d", [3, 4, 8, 16])
-def test_weights_of_scores_far_apart(unit, rng, dtype, d):
+@pytest.mark.parametrize("masked", [False, True])
+def test_weights_of_scores_far_apart(unit, rng, dtype, d, masked):
     """With kappa in the dozens the rounding of two scores and of what multiplies their difference
     is all that there is: 4 u kappa of a weight."""
     for _ in range(20):
+        mask = rng.standard_normal((100, 700)).astype(dtype) if masked else None
         query = (10 ** (0.5 + 0.9 * rng.random()) * rng.standard_normal((1, 100, d))).astype(dtype)
         key = rng.standard_normal((1, 700, d)).astype(dtype)
         scale = 0.3 + 0.7 * rng.random()
-        got = selfattn.attention(query, key, key, scale=scale, return_weights=True, return_lse=True)
-        expected = oracle.attention(query, key, key, scale=scale)
+        got = selfattn.attention(
+            query, key, key, mask, scale=scale, return_weights=True, return_lse=True
+        )
+        expected = oracle.attention(query, key, key, mask, scale=scale)
         oracle.check(got, expected, returned=("out", "weights", "lse"))
 
 

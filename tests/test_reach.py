@@ -50,6 +50,23 @@ def test_bits_beside_rows_without_a_bound(unit, rng, dtype, options, far):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("eighths", [1, 4])
+def test_bits_of_logits_between_powers(unit, rng, dtype, eighths):
+    """Logits halfway between the numbers they are rounded to, and something beside them that is far
+    below their last place: which of the two is the same beside a row's maximum of any parity."""
+    query, key, value = in_halves(rng, dtype)
+    query = (query * (eighths / 4)).astype(dtype)
+    beside = np.finfo(dtype).eps / 8
+    bias = (beside * rng.standard_normal((N_Q, N_K))).astype(dtype)
+    kept = everything(query, key, value, bias=bias, **HALVES)
+    again = everything(query, key, value, bias=bias, **HALVES, num_threads=3)
+    assert_same_rows(kept, again, np.s_[:])
+    few = everything(query[:, :1], key, value, bias=bias[:1], **HALVES)
+    split = everything(query[:, :1], key, value, bias=bias[:1], **HALVES, num_threads=2)
+    assert_same_rows(few, split, np.s_[:])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_bits_beside_keys_without_a_bound(unit, rng, dtype):
     """The same for one immoderate key that later queries see: twelve heads share a key head, so
     that all rows of a group see the same keys, and no more of the tile."""

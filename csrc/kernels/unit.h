@@ -17,7 +17,8 @@
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
  *   EXP2_BITS                        2^(s c - m): s c is rounded to 2^-EXP2_BITS
- *   v_origin(m), v_split(s, c, o, &k)  the fraction f = s c - n, n rounded; k stands for n - m
+ *   v_origin(m), v_split(s, c, o, &k)  the fraction f = s c - n, n rounded the same way whatever m
+ *                                    is, halves too; k stands for n - m
  *   table, v_table(t), v_pick(t, k)  of 2^EXP2_BITS numbers the one that n's fraction chooses; not
  *                                    where EXP2_BITS is 0
  *   v_raise(p, k)                    p 2^(n - m) for p so chosen, if that is normal, in one addition

@@ -75,12 +75,13 @@ static SA_INLINE real v_reduce_max(vec a)
 #define EXP2_BITS 0
 #define EXP_MAGIC 6755399441055744.0
 
-static SA_INLINE vec v_origin(real m) { return _mm512_set1_pd(EXP_MAGIC - m); }
+static SA_INLINE vec v_origin(real m) { return _mm512_set1_pd(m); }
 
 static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
 {
-    *k = _mm512_fmadd_pd(s, c, origin);
-    return _mm512_fmsub_pd(s, c, _mm512_sub_pd(*k, origin));
+    const vec magic = _mm512_set1_pd(EXP_MAGIC), whole = _mm512_fmadd_pd(s, c, magic);
+    *k = _mm512_sub_pd(whole, origin);
+    return _mm512_fmsub_pd(s, c, _mm512_sub_pd(whole, magic));
 }
 
 static SA_INLINE vec v_raise(vec p, vec k)

@@ -49,14 +49,14 @@ static SA_INLINE real v_reduce_max(vec a)
     return m;
 }
 
-static SA_INLINE vec v_origin(real m) { return v_set1(EXP_MAGIC - m); }
+static SA_INLINE vec v_origin(real m) { return v_set1(m); }
 
 /* Without a fused multiply-add the product is rounded once and used twice. */
 static SA_INLINE vec v_split(vec s, vec c, vec origin, vec *k)
 {
-    const vec t = s * c;
-    *k = t + origin;
-    return t - (*k - origin);
+    const vec t = s * c, whole = t + EXP_MAGIC;
+    *k = whole - origin;
+    return t - (whole - EXP_MAGIC);
 }
 
 static SA_INLINE vec v_raise(vec p, vec k)

@@ -123,8 +123,9 @@ static SA_INLINE void exp2_series(const int n, const int lowest, const int degre
 }
 
 /* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
- * has_low, else s times what rounding took from c, if SPLIT_FACTOR. 0 below the smallest normal number and for s = -inf, and NaN stays NaN, unless e->normal.
- * Needs s c < m + 1 and |m| < MAX_ORIGIN. Returns the sum of the n vectors. */
+ * has_low, else s times what rounding took from c, if SPLIT_FACTOR. 0 below the smallest normal
+ * number and for s = -inf, and NaN stays NaN, unless e->normal. Needs s c < m + 1 and |m| <
+ * MAX_ORIGIN. Returns the sum of the n vectors. */
 static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low,
                                   const exp_constants *e, vec origin)
 {

@@ -59,8 +59,9 @@ static void find_terms(block_work *w)
     w->has_terms = w->plan->softcap != 0 || h->bias.data || h->slopes ||
                    (h->mask.data && h->mask.dtype != SA_BOOL) || !(c >= SMALLEST_NORMAL);
     w->scale = c;
+    w->scale_low = (real)((scaled - (double)c) + low);
     w->factor = w->has_terms ? 1 : c;
-    w->factor_low = w->has_terms ? 0 : (real)((scaled - (double)c) + low);
+    w->factor_low = w->has_terms ? 0 : w->scale_low;
     find_softcap(w);
 }
 
@@ -72,11 +73,25 @@ static SA_INLINE vec two_sum(vec a, vec b, vec *error)
     return sum;
 }
 
-/* (s, low) += (high, rest), a vector of each; first s = scale s and low = 0, unless that is done */
-static SA_INLINE void add_split(const bool is_scaled, vec scale, real *s, real *low, vec high,
-                                vec rest)
+/* |scale| log2(e) as a sum of two */
+typedef struct {
+    vec high, low;
+} split_scale;
+
+static SA_INLINE split_scale load_scale(const block_work *w)
 {
-    const vec product = v_load(s), a = is_scaled ? product : v_mul(scale, product);
+    return (split_scale){v_set1(w->scale), v_set1(w->scale_low)};
+}
+
+/* (s, low) += (high, rest), a vector of each; first s = scale s and low = 0, unless that is done.
+ * What the product loses is kept where the exponential has that, too. */
+static SA_INLINE void add_split(const bool is_scaled, split_scale scale, real *s, real *low,
+                                vec high, vec rest)
+{
+    const vec x = v_load(s), a = is_scaled ? x : v_mul(scale.high, x);
+    if (SPLIT_FACTOR && !is_scaled) {
+        rest = v_add(rest, v_fma(scale.low, x, v_product_error(scale.high, x, a)));
+    }
     vec error;
     v_store(s, two_sum(a, high, &error));
     const vec small = v_finite_or_zero(v_add(error, rest));
@@ -88,7 +103,7 @@ static SA_INLINE void add_split(const bool is_scaled, vec scale, real *s, real *
 static void add_term(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end,
                      bool *is_scaled)
 {
-    const vec scale = v_set1(w->scale);
+    const split_scale scale = load_scale(w);
     for (ptrdiff_t j = begin; !*is_scaled && j < end; j += LANES) {
         add_split(false, scale, s + j, low + j, v_load(w->term + j), v_load(w->term_low + j));
     }
@@ -100,7 +115,7 @@ static void add_term(const block_work *w, real *s, real *low, ptrdiff_t begin, p
 
 /* (s, low) += log2(e) x, a vector of a mask or bias. A finite x stays finite: the lowest float is a
  * common way to write "hidden" and must not become -inf. */
-static SA_INLINE void add_given(const bool is_scaled, vec scale, real *s, real *low, vec x)
+static SA_INLINE void add_given(const bool is_scaled, split_scale scale, real *s, real *low, vec x)
 {
     const vec least = v_set1(-LARGEST_LOGIT), minus_log2e = v_set1(-(real)LOG2E);
     const vec finite = v_finite_or_zero(x), rest = v_sub(x, finite); /* 0, or x */
@@ -111,11 +126,11 @@ static SA_INLINE void add_given(const bool is_scaled, vec scale, real *s, real *
 }
 
 /* The same for n elements of type t side by side */
-static SA_INLINE void add_given_row(const bool is_scaled, const sa_dtype t, real factor, real *s,
-                                    real *low, const char *x, ptrdiff_t n)
+static SA_INLINE void add_given_row(const block_work *w, const bool is_scaled, const sa_dtype t,
+                                    real *s, real *low, const char *x, ptrdiff_t n)
 {
     const ptrdiff_t size = dtype_size(t), whole = n / LANES * LANES;
-    const vec scale = v_set1(factor);
+    const split_scale scale = load_scale(w);
     for (ptrdiff_t j = 0; j < whole; j += LANES) {
         add_given(is_scaled, scale, s + j, low + j, load_lanes(x + j * size, t));
     }
@@ -125,15 +140,15 @@ static SA_INLINE void add_given_row(const bool is_scaled, const sa_dtype t, real
     }
 }
 
-#define ADD_GIVEN(name, dtype)                                                         \
-    static SA_NOINLINE void add_##name(bool is_scaled, real scale, real *s, real *low, \
-                                       const char *x, ptrdiff_t n)                     \
-    {                                                                                  \
-        if (is_scaled) {                                                               \
-            add_given_row(true, dtype, scale, s, low, x, n);                           \
-        } else {                                                                       \
-            add_given_row(false, dtype, scale, s, low, x, n);                          \
-        }                                                                              \
+#define ADD_GIVEN(name, dtype)                                                                  \
+    static SA_NOINLINE void add_##name(const block_work *w, bool is_scaled, real *s, real *low, \
+                                       const char *x, ptrdiff_t n)                              \
+    {                                                                                           \
+        if (is_scaled) {                                                                        \
+            add_given_row(w, true, dtype, s, low, x, n);                                        \
+        } else {                                                                                \
+            add_given_row(w, false, dtype, s, low, x, n);                                       \
+        }                                                                                       \
     }
 
 ADD_GIVEN(reals, REAL_DTYPE)
@@ -153,11 +168,11 @@ static void add_mask(block_work *w, const sa_score_term *term, ptrdiff_t r, ptrd
     *is_scaled = true;
 #if !SA_UNIT_IS_F64
     if (term->dtype == SA_F16 && is_contiguous(term->col_stride, SA_F16)) {
-        add_f16(was_scaled, w->scale, s + first, low + first, x, n);
+        add_f16(w, was_scaled, s + first, low + first, x, n);
         return;
     }
     if (term->dtype == SA_BF16 && is_contiguous(term->col_stride, SA_BF16)) {
-        add_bf16(was_scaled, w->scale, s + first, low + first, x, n);
+        add_bf16(w, was_scaled, s + first, low + first, x, n);
         return;
     }
 #endif
@@ -165,7 +180,7 @@ static void add_mask(block_work *w, const sa_score_term *term, ptrdiff_t r, ptrd
         load_row(w->term, x, term->col_stride, term->dtype, n);
         x = (const char *)w->term;
     }
-    add_reals(was_scaled, w->scale, s + first, low + first, x, n);
+    add_reals(w, was_scaled, s + first, low + first, x, n);
 }
 
 /* Distances that every type holds exactly, and slopes whose products with them it holds at all */

@@ -38,14 +38,17 @@ static void keep_logits(const block_work *w, const real *s, ptrdiff_t rows, ptrd
 
 /* n <= STEP_VECTORS vectors: their p (t - m). Where p is 0, t may be -inf. */
 static SA_INLINE vec weigh_logits(const int n, const real *p, const real *t, const real *low,
-                                  const bool has_low, vec c, vec minus_m)
+                                  const bool has_low, vec c, vec c_low, vec minus_m)
 {
     vec sum[STEP_VECTORS];
     SA_UNROLL
     for (int i = 0; i < n; i++) {
-        vec x = v_fma(v_load(t + i * LANES), c, minus_m);
+        const vec t_i = v_load(t + i * LANES);
+        vec x = v_fma(t_i, c, minus_m);
         if (has_low) {
             x = v_add(x, v_load(low + i * LANES));
+        } else if (SPLIT_FACTOR) {
+            x = v_fma(t_i, c_low, x);
         }
         x = v_max(x, v_set1(2 * MIN_EXPONENT));
         sum[i] = v_mul(v_load(p + i * LANES), x);
@@ -54,32 +57,33 @@ static SA_INLINE vec weigh_logits(const int n, const real *p, const real *t, con
 }
 
 static SA_INLINE double sum_logits(const real *p, const real *t, const real *low,
-                                   const bool has_low, real c, real m, ptrdiff_t begin,
+                                   const bool has_low, real c, real c_low, real m, ptrdiff_t begin,
                                    ptrdiff_t end)
 {
-    const vec factor = v_set1(c), origin = v_set1(-m);
+    const vec factor = v_set1(c), factor_low = v_set1(c_low), origin = v_set1(-m);
     wide sum = wide_zero();
     ptrdiff_t j = begin;
     for (; j + EXP_STEP <= end; j += EXP_STEP) {
-        sum = wide_add(sum,
-                       weigh_logits(STEP_VECTORS, p + j, t + j, low + j, has_low, factor, origin));
+        sum = wide_add(sum, weigh_logits(STEP_VECTORS, p + j, t + j, low + j, has_low, factor,
+                                         factor_low, origin));
     }
     for (; j < end; j += LANES) {
-        sum = wide_add(sum, weigh_logits(1, p + j, t + j, low + j, has_low, factor, origin));
+        sum = wide_add(sum,
+                       weigh_logits(1, p + j, t + j, low + j, has_low, factor, factor_low, origin));
     }
     return wide_sum(sum).sum;
 }
 
-static SA_NOINLINE double sum_plain_logits(const real *p, const real *t, real c, real m,
+static SA_NOINLINE double sum_plain_logits(const real *p, const real *t, real c, real c_low, real m,
                                            ptrdiff_t begin, ptrdiff_t end)
 {
-    return sum_logits(p, t, t, false, c, m, begin, end);
+    return sum_logits(p, t, t, false, c, c_low, m, begin, end);
 }
 
 static SA_NOINLINE double sum_split_logits(const real *p, const real *t, const real *low, real c,
                                            real m, ptrdiff_t begin, ptrdiff_t end)
 {
-    return sum_logits(p, t, low, true, c, m, begin, end);
+    return sum_logits(p, t, low, true, c, 0, m, begin, end);
 }
 
 /* Where m is far, with t - m rounded as for p; rounding of another kind would be larger than it. */
@@ -241,7 +245,7 @@ static void take_row_stats(block_work *w, ptrdiff_t key, const row_group *g, ptr
         } else if (w->has_terms) {
             logits = sum_split_logits(p, t, low, w->factor, origin, begin, end);
         } else {
-            logits = sum_plain_logits(p, t, w->factor, origin, begin, end);
+            logits = sum_plain_logits(p, t, w->factor, w->factor_low, origin, begin, end);
         }
     }
     if (sw->wanted->distance) {

@@ -62,7 +62,7 @@ static gemm_depth score_depth(const block_work *w)
     const ptrdiff_t d = w->plan->d, stretches = (d + SCORE_STRETCH - 1) / SCORE_STRETCH;
     const ptrdiff_t stretch = d > 0 ? (d + stretches - 1) / stretches : 1;
     const ptrdiff_t parts = stretch > 2 * SCORE_PART ? (stretch + SCORE_PART - 1) / SCORE_PART : 2;
-    const ptrdiff_t part = stretch > 4 ? (stretch + parts - 1) / parts : 4;
+    const ptrdiff_t part = (stretch + parts - 1) / parts;
     return (gemm_depth){d, least(d, part), part, least(d, stretch), stretch, w->sums, w->pairs};
 }
 

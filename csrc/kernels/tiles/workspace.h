@@ -40,7 +40,7 @@ typedef struct {
     row_state total, chunk;
     bool has_terms;               /* see find_terms in scores.h */
     real scale, factor;           /* |scale| log2(e), and what t still lacks of it */
-    real factor_low;              /* what rounding took from factor */
+    real scale_low, factor_low;   /* what rounding took from them */
     real cap_slope, cap, cap_low; /* see find_softcap in scores.h */
     real headroom;           /* see forward_block: 0, or by how much m stands above the maximum */
     ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
