@@ -4,7 +4,7 @@
  * four rows at a time; the sums over lanes come last. What counts is the order in which memory is
  * read: keys that are worked on together lie far apart, each in a stream that goes on from row to
  * row, as hardware foresees. Neighbours, each a stream that ends with its row, come at half the
- * speed, and so do columns of V.
+ * speed, and so do columns of V. Where two rows of O fit the registers, V is one stream of whole rows.
  */
 #ifndef SA_DECODE_H
 #define SA_DECODE_H
@@ -26,8 +26,9 @@ static void load_key_rows(block_work *w, ptrdiff_t key, ptrdiff_t n, const real 
     *ldk = w->ldq;
 }
 
-/* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add. */
-enum { DOT_SUMS = 8, MAX_DOT_SUMS = 16 };
+/* Sums of a block of rows x keys: chains enough to hide the latency of the multiply-add, and keys
+ * enough that a vector of q serves several. No more streams than hardware follows. */
+enum { DOT_STREAMS = 8, DOT_SUMS = MAX_ACCUMULATORS >= 24 ? 16 : 8, MAX_DOT_SUMS = 16 };
 
 /* acc[i][j] += lane by lane, products of row i of q and row j of k over their n elements, whole
  * vectors; rows of k are k_stride bytes apart. */
@@ -56,10 +57,12 @@ static SA_INLINE void dot_lanes(const int rows, const int keys, const sa_dtype k
 _Static_assert((int)DOT_SUMS <= (int)MAX_ACCUMULATORS, "their parts wait like those of a tile");
 
 /* s[i][j apart] = q_i . k_j for rows x keys <= DOT_SUMS; keys are ldk apart. Lanes are added up when
- * all parts are. The bits of a sum are the same in a block of any shape. */
-static SA_INLINE void dot_block(const int rows, const int keys, const gemm_depth *depth,
-                                const real *restrict q, ptrdiff_t ldq, const real *restrict k,
-                                ptrdiff_t ldk, real *restrict s, ptrdiff_t apart)
+ * all parts are; in_parts: there is more than one. The bits of a sum are the same in a block of any
+ * shape. */
+static SA_INLINE void dot_block(const bool in_parts, const int rows, const int keys,
+                                const gemm_depth *depth, const real *restrict q, ptrdiff_t ldq,
+                                const real *restrict k, ptrdiff_t ldk, real *restrict s,
+                                ptrdiff_t apart)
 {
     const ptrdiff_t k_stride = ldk * (ptrdiff_t)sizeof(real);
     vec acc[DOT_SUMS];
@@ -72,6 +75,9 @@ static SA_INLINE void dot_block(const int rows, const int keys, const gemm_depth
         }
         dot_lanes(rows, keys, REAL_DTYPE, end - begin, q + begin, ldq, (const char *)(k + begin),
                   k_stride, acc);
+        if (!in_parts) {
+            break;
+        }
         const bool is_last = end == depth->depth;
         real *level = join_pairs(rows * keys, depth->pairs, place, is_last, acc);
         if (is_last) {
@@ -94,17 +100,27 @@ static SA_INLINE void dot_block(const int rows, const int keys, const gemm_depth
     }
 }
 
+static SA_INLINE void dot_parts(const bool in_parts, const int rows, const gemm_depth *depth,
+                                const real *q, const real *k, ptrdiff_t ldk, ptrdiff_t n, real *s)
+{
+    const int keys = DOT_SUMS / rows < DOT_STREAMS ? DOT_SUMS / rows : DOT_STREAMS;
+    const ptrdiff_t apart = n / keys, ldq = depth->depth;
+    for (ptrdiff_t j = 0; j < apart; j++) {
+        dot_block(in_parts, rows, keys, depth, q, ldq, k + j * ldk, apart * ldk, s + j, apart);
+    }
+    for (ptrdiff_t j = keys * apart; j < n; j++) {
+        dot_block(in_parts, rows, 1, depth, q, ldq, k + j * ldk, 0, s + j, 0);
+    }
+}
+
 /* Scores of `rows` rows for n keys from k on. */
 static SA_INLINE void dot_rows(const int rows, const gemm_depth *depth, const real *q,
                                const real *k, ptrdiff_t ldk, ptrdiff_t n, real *s)
 {
-    const int keys = DOT_SUMS / rows;
-    const ptrdiff_t apart = n / keys, ldq = depth->depth;
-    for (ptrdiff_t j = 0; j < apart; j++) {
-        dot_block(rows, keys, depth, q, ldq, k + j * ldk, apart * ldk, s + j, apart);
-    }
-    for (ptrdiff_t j = keys * apart; j < n; j++) {
-        dot_block(rows, 1, depth, q, ldq, k + j * ldk, 0, s + j, 0);
+    if (depth->head < depth->depth) {
+        dot_parts(true, rows, depth, q, k, ldk, n, s);
+    } else {
+        dot_parts(false, rows, depth, q, k, ldk, n, s);
     }
 }
 
@@ -253,6 +269,45 @@ static void add_values(real *o, const real *x, const real *alpha, ptrdiff_t rows
     }
 }
 
+/* The widest rows of V whose sums for two rows fit the registers, and keys of a part of theirs: 512
+ * equal terms are summed within 4.7 u. */
+enum { NEAR_VECTORS = MAX_ACCUMULATORS >= 24 ? 8 : 4, NEAR_KEYS = 8 };
+
+/* sum = p v over the keys [first, last), neighbours a part at a time: from memory for two rows, from
+ * the first-level cache for the others */
+static void gather_near(const block_work *w, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
+                        const real *p, const real *v, ptrdiff_t ldv, const real *ones)
+{
+    const ptrdiff_t n = w->ldo;
+    const real *beta = NULL;
+    for (ptrdiff_t key = first; key < last;) {
+        const ptrdiff_t end = least(last, (key / NEAR_KEYS + 1) * NEAR_KEYS);
+        const gemm_depth depth = cut_in_parts(end - key, NEAR_KEYS, NULL);
+        for (ptrdiff_t i = 0; i < rows; i += 2) {
+            gemm_few_rows(i + 1 < rows ? 2 : 1, n, &depth, p + i * SCORE_LD + key, SCORE_LD, 1,
+                          v + key * ldv, ldv, w->part + i * n, n, beta);
+        }
+        beta = ones;
+        key = end;
+    }
+}
+
+/* The same in four streams, for a stretch that starts at key `begin` */
+static void gather_far(const block_work *w, ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last,
+                       ptrdiff_t rows, const real *p, const real *v, ptrdiff_t ldv,
+                       const real *ones)
+{
+    real *part = w->part;
+    for (ptrdiff_t j = begin; j < begin + STREAM_KEYS; j += PART_STEPS) {
+        if (value_part(j, first, last, rows, w->ldo, p, v, ldv, part)) {
+            if (part > w->part) {
+                add_values(w->part, part, ones, rows, w->ldo);
+            }
+            part = w->part + TILE_ROWS * w->ldo;
+        }
+    }
+}
+
 /* o = diag(alpha) o + p v over the keys [first, last) of a tile, for a few rows */
 static SA_NOINLINE void gather_streams(const block_work *w, ptrdiff_t first, ptrdiff_t last,
                                        ptrdiff_t rows, const real *p, const real *v, ptrdiff_t ldv,
@@ -262,18 +317,17 @@ static SA_NOINLINE void gather_streams(const block_work *w, ptrdiff_t first, ptr
     for (int i = 0; i < TILE_ROWS; i++) {
         ones[i] = 1;
     }
-    for (ptrdiff_t key = first / VALUE_STRETCH * VALUE_STRETCH; key < last; key += VALUE_STRETCH) {
-        real *stretch = w->part, *part = stretch;
-        for (ptrdiff_t j = key; j < key + STREAM_KEYS; j += PART_STEPS) {
-            if (value_part(j, first, last, rows, w->ldo, p, v, ldv, part)) {
-                if (part > stretch) {
-                    add_values(stretch, part, ones, rows, w->ldo);
-                }
-                part = stretch + TILE_ROWS * w->ldo;
-            }
+    for (ptrdiff_t key = first; key < last;) {
+        const ptrdiff_t stretch = key / VALUE_STRETCH * VALUE_STRETCH;
+        const ptrdiff_t end = least(last, stretch + VALUE_STRETCH);
+        if (w->ldo <= NEAR_VECTORS * LANES) {
+            gather_near(w, key, end, rows, p, v, ldv, ones);
+        } else {
+            gather_far(w, stretch, key, end, rows, p, v, ldv, ones);
         }
-        add_values(o, stretch, alpha, rows, w->ldo);
+        add_values(o, w->part, alpha, rows, w->ldo);
         alpha = ones;
+        key = end;
     }
 }
 

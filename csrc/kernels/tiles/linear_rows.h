@@ -14,7 +14,7 @@ VALUE_STEPS(bf16, SA_BF16)
 #endif
 
 /* Dot products at a time: whole vectors of them. */
-enum { LINEAR_SUMS = LANES > DOT_SUMS ? LANES : (int)DOT_SUMS };
+enum { LINEAR_SUMS = LANES > DOT_STREAMS ? LANES : (int)DOT_STREAMS };
 
 _Static_assert(LINEAR_SUMS % LANES == 0 && (int)LINEAR_SUMS <= (int)MAX_DOT_SUMS, "whole vectors");
 
