@@ -87,6 +87,7 @@ typedef int32_t real_bits;
 #include "tiles/groups.h"
 #include "tiles/reach.h"
 #include "tiles/decode.h"
+#include "tiles/values.h"
 #include "tiles/keep.h"
 #include "tiles/stats_sets.h"
 #include "tiles/stats_rows.h"

@@ -18,15 +18,23 @@ typedef struct {
     sight seen[TILE_ROWS]; /* what a mask leaves of each row's own interval */
 } row_group;
 
+/* Rows that load_lanes reads, stride bytes apart */
+typedef struct {
+    const char *data;
+    ptrdiff_t stride;
+    sa_dtype dtype;
+} lane_rows;
+
 typedef struct {
     ptrdiff_t key, n; /* keys key ... key + n - 1 */
     ptrdiff_t n_keys; /* how many of them may be read */
     bool loaded;
-    const real *k; /* panels, or rows with stride ldk */
-    ptrdiff_t ldk;
+    const real *k;          /* panels ... */
+    lane_rows k_rows;       /* ... or rows */
     real longest;           /* greatest |k|, below 0 before it is looked for */
     const real *v;          /* strips, n_keys * v_width apart, or rows; of either with stride ldv */
     ptrdiff_t ldv, v_width; /* columns side by side: NR, or all */
+    lane_rows v_rows;       /* for a few rows, which may do without the above */
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
 } key_tile;
 

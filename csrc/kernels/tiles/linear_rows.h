@@ -2,16 +2,11 @@
  *
  * Each number of W is then used a few times only, and to pack it takes longer than to multiply it.
  * Where a column's features lie side by side, y is made of dot products, whose lanes are the parts
- * of the tile's order; where columns lie side by side, y = x W is P V of decode.h with P = X and
+ * of the tile's order; where columns lie side by side, y = x W is P V of values.h with P = X and
  * V = W, whose keys at a time are those of a part. Either way memory is read as a few far streams.
  */
 #ifndef SA_LINEAR_ROWS_H
 #define SA_LINEAR_ROWS_H
-
-#if !SA_UNIT_IS_F64
-VALUE_STEPS(f16, SA_F16)
-VALUE_STEPS(bf16, SA_BF16)
-#endif
 
 /* Dot products at a time: whole vectors of them. */
 enum { LINEAR_SUMS = LANES > DOT_STREAMS ? LANES : (int)DOT_STREAMS };
@@ -101,17 +96,6 @@ static dot_function *const *dots_of(sa_dtype t)
 #endif
     (void)t;
     return dots_real;
-}
-
-static value_function *const (*value_steps_of(sa_dtype t))[STREAMS]
-{
-#if !SA_UNIT_IS_F64
-    if (t != SA_F32) {
-        return t == SA_F16 ? value_steps_f16 : value_steps_bf16;
-    }
-#endif
-    (void)t;
-    return value_steps_real;
 }
 
 /* w->sum [rows, ld] = features [first, first + depth) of a chunk, columns [col, col + n), n >=

@@ -32,27 +32,42 @@ static void load_keys(block_work *w, key_tile *tile)
         pack_panels(w->k, &w->head->key, tile->key, tile->n_keys, w->plan->d);
         tile->k = w->k;
     } else {
-        load_key_rows(w, tile->key, tile->n_keys, &tile->k, &tile->ldk);
+        tile->k_rows =
+            load_lane_rows(&w->head->key, tile->key, tile->n_keys, w->plan->d, w->ldq, w->k);
     }
     tile->loaded = true;
 }
 
-static void load_values(block_work *w, key_tile *tile)
+/* Whether values.h multiplies. The register tile is faster for one row alone, if it is as wide. */
+static bool is_few(const block_work *w)
+{
+    const bool fits_tile = w->ldo <= 8 * LANES && w->head->value.dtype == REAL_DTYPE;
+    return !w->plan->packed_keys && (w->n_rows > 1 || !fits_tile);
+}
+
+/* as_real: V in the compute type, for rows of O that do not see all of it */
+static void load_values(block_work *w, key_tile *tile, bool as_real)
 {
     const sa_matrix *m = &w->head->value;
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real), d_v = w->plan->d_v;
+    if (is_few(w) && !as_real) {
+        tile->v_rows = load_lane_rows(m, tile->key, tile->n_keys, d_v, w->ldo, w->v);
+        return;
+    }
     tile->v = w->v;
     tile->v_width = w->ldo;
     if (cuts_strips(w, tile->n_keys)) {
-        pack_strips(w->v, m, tile->key, tile->n_keys, w->plan->d_v);
+        pack_strips(w->v, m, tile->key, tile->n_keys, d_v);
         tile->ldv = NR;
         tile->v_width = NR;
     } else if (reads_v_in_place(w)) {
-        tile->ldv = m->row_stride / (ptrdiff_t)sizeof(real);
+        tile->ldv = m->row_stride / size;
         tile->v = (const real *)(const void *)m->data + tile->key * tile->ldv;
     } else {
-        pack_rows(w->v, w->ldo, m, tile->key, tile->n_keys, w->plan->d_v);
+        pack_rows(w->v, w->ldo, m, tile->key, tile->n_keys, d_v);
         tile->ldv = w->ldo;
     }
+    tile->v_rows = (lane_rows){(const char *)tile->v, tile->ldv * size, REAL_DTYPE};
 }
 
 /* Stretches, and parts of a stretch, of about equal length. At least two parts, so that short products
@@ -167,9 +182,6 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
     return tile->v_state == V_FINITE;
 }
 
-/* Two to a few rows. One alone takes whole rows of V as it is. */
-static bool takes_streams(const block_work *w) { return !w->plan->packed_keys && w->n_rows > 1; }
-
 static gemm_depth value_depth(const block_work *w, const row_group *g)
 {
     const ptrdiff_t n = g->last - g->first, at = g->first % VALUE_STRETCH;
@@ -215,8 +227,9 @@ static void gather_row_seen(block_work *w, const key_tile *tile, const row_group
 {
     const ptrdiff_t width = tile->v_width;
     copy_seen(w, tile, g, g->row + i);
-    if (takes_streams(w)) {
-        gather_streams(w, g->first, g->last, 1, p, w->v_seen, width, o, alpha);
+    if (is_few(w)) {
+        const lane_rows v = {(const char *)w->v_seen, width * (ptrdiff_t)sizeof(real), REAL_DTYPE};
+        gather_few(w, g->first, g->last, 1, p, &v, o, alpha);
         return;
     }
     const gemm_depth depth = value_depth(w, g);
@@ -253,13 +266,14 @@ static SA_NOINLINE void gather_groups(block_work *w, key_tile *tile, const row_g
             gather_group_seen(w, tile, g, w->s + at * SCORE_LD, st->o + g->row * w->ldo, alpha[k]);
         }
     }
-    for (ptrdiff_t c = 0; c < w->ldo; c += tile->v_width) {
+    const ptrdiff_t width = is_few(w) ? w->ldo : tile->v_width;
+    for (ptrdiff_t c = 0; c < w->ldo; c += width) {
         for (int k = 0; k < n_groups; k++) {
             const row_group *g = &groups[k];
             const real *p = w->s + (g->row - groups[0].row) * SCORE_LD;
             real *o = st->o + g->row * w->ldo;
-            if (!done[k] && takes_streams(w)) {
-                gather_streams(w, g->first, g->last, g->rows, p, tile->v, tile->ldv, o, alpha[k]);
+            if (!done[k] && is_few(w)) {
+                gather_few(w, g->first, g->last, g->rows, p, &tile->v_rows, o, alpha[k]);
             } else if (!done[k]) {
                 gather_strip(w, tile, g, &depth[k], g->rows, c, p, tile->v, tile->ldv, o, alpha[k]);
             }
@@ -271,8 +285,12 @@ static void take_groups(block_work *w, key_tile *tile, const row_group *groups, 
                         const row_state *st)
 {
     if (!tile->loaded) {
+        bool mixed = false;
+        for (int i = 0; i < n_groups; i++) {
+            mixed |= groups[i].mixed;
+        }
         load_keys(w, tile);
-        load_values(w, tile);
+        load_values(w, tile, mixed);
     }
     score_groups(w, tile, groups, n_groups, w->s);
     weigh_groups(w, tile, groups, n_groups, st);
