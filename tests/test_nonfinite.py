@@ -88,13 +88,26 @@ def run(*arrays, names, **options):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("hider", HIDERS)
 def test_hidden_numbers_never_arrive(unit, rng, dtype, shape, hider):
+    hold_hidden(rng, dtype, shape, hider, 12, 9)
+
+
+# Rows of whole vectors, which a few queries read where they lie, whatever their type.
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("shape", ["one", "few"])
+@pytest.mark.parametrize("hider", HIDERS)
+def test_hidden_numbers_of_whole_rows_never_arrive(unit, rng, dtype, shape, hider):
+    hold_hidden(rng, dtype, shape, hider, 32, 48)
+
+
+def hold_hidden(rng, dtype, shape, hider, d, d_v):
+    """Results of rows that do not see some keys do not depend on those."""
     n_q, n_k = SHAPES[shape]
     options, visible = hiders(n_q, n_k)[hider]
     keys = bad_keys(visible)
     if not keys.size:  # decode sees all: the last key
         keys = np.array([n_k - 1])
     sees = visible[:, keys].any(axis=1)
-    query, key, value = qkv(rng, n_q, n_k, 12, 9, heads=4, kv_heads=2, dtype=dtype)
+    query, key, value = qkv(rng, n_q, n_k, d, d_v, heads=4, kv_heads=2, dtype=dtype)
     for names in RETURNS:
         clean = run(query, key, value, names=names, **options)
         for bad, columns in ((NAN, [0, 2, 4, 6, 8]), (INF, [8]), (-INF, [3])):
