@@ -130,6 +130,22 @@ static ptrdiff_t count_hidden(const char *p, sa_dtype t, ptrdiff_t n)
     return hidden;
 }
 
+/* How many of n bytes are 0; a byte holds what a stretch can count, and many of them make a vector. */
+static ptrdiff_t count_zeros(const char *p, ptrdiff_t n)
+{
+    enum { STRETCH = 128 };
+    ptrdiff_t zeros = 0;
+    for (ptrdiff_t j = 0; j < n;) {
+        const ptrdiff_t end = least(n, j + STRETCH);
+        uint8_t some = 0;
+        for (; j < end; j++) {
+            some = (uint8_t)(some + (p[j] == 0));
+        }
+        zeros += some;
+    }
+    return zeros;
+}
+
 /* What the mask leaves of keys [key, key + n) for row r. */
 static sight mask_sight(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n)
 {
@@ -142,9 +158,7 @@ static sight mask_sight(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff
     prefetch_term(w, mask, r, key, n);
     ptrdiff_t hidden = 0;
     if (mask->dtype == SA_BOOL && mask->col_stride == 1) {
-        for (ptrdiff_t j = 0; j < count; j++) {
-            hidden += p[j] == 0;
-        }
+        hidden = count_zeros(p, count);
     } else if (is_contiguous(mask->col_stride, mask->dtype)) {
         hidden = count_hidden(p, mask->dtype, count);
     } else {
