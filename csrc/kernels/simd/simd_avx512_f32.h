@@ -27,6 +27,13 @@ static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
 static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
+
+/* A column of the register tile has six rows. */
+static SA_INLINE void v_store_column(real *p, vec a)
+{
+    _mm256_storeu_ps(p, _mm512_castps512_ps256(a));
+}
+
 static SA_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 static SA_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }

@@ -31,8 +31,7 @@ static void pack_query_rows(block_work *w)
 }
 
 /* Columns [c, c + width) of rows [r, r + TILE_ROWS), transposed to q [width][TILE_ROWS]; rows that do
- * not exist are zeros. Whole vectors are stored, in order: what one has too much is the start of the
- * next. */
+ * not exist are zeros. Columns are stored in order: what one has too much is the start of the next. */
 static SA_INLINE void pack_query_block(const block_work *w, const sa_dtype t,
                                        const char *const *rows, ptrdiff_t n_rows, ptrdiff_t c,
                                        ptrdiff_t width, real *q)
@@ -56,7 +55,7 @@ static SA_INLINE void pack_query_block(const block_work *w, const sa_dtype t,
             SA_UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
                 const vec column = negate ? v_sub(v_zero(), x[i][j]) : x[i][j];
-                v_store(q + j * TILE_ROWS + i * LANES, column);
+                v_store_column(q + j * TILE_ROWS + i * LANES, column);
             }
         }
     }
