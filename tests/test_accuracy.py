@@ -93,6 +93,17 @@ def test_decode_and_chunk_borders(unit, rng, dtype, n_k):
         oracle.check(got, expected, returned=("out", "weights", "lse"))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize(("d", "d_v"), [(128, 128), (256, 272), (129, 64), (160, 16)])
+def test_rows_read_where_they_lie(unit, rng, dtype, d, d_v):
+    """Up to 16 rows of whole vectors and of others against many keys, narrow and wide values."""
+    for n_q, n_k in ((1, 300), (2, 1100), (5, 300), (9, 1030), (13, 1024), (16, 1100)):
+        query, key, value = qkv(rng, n_q, n_k, d, d_v, dtype=dtype)
+        got = selfattn.attention(query, key, value, return_weights=True, return_lse=True)
+        expected = oracle.attention(query, key, value)
+        oracle.check(got, expected, returned=("out", "weights", "lse"))
+
+
 @pytest.mark.parametrize("options", [
     {}, {"causal": True}, {"causal": True, "window": (1500, 0)}, {"window": (10, 1030)},
     {"key_lengths": 2047}, {"alibi_slopes": [0.01, 0.1]}, {"sinks": [3.0, -np.inf]},

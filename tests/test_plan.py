@@ -86,6 +86,14 @@ def test_few_rows_read_keys_as_they_lie(plan, n_q, heads, kv_heads, packed, grou
         assert (p.packed_keys, p.group) == (packed, group)
 
 
+@pytest.mark.parametrize(("rows", "n_k", "d", "packed"), [
+    (16, 1024, 128, False), (17, 1024, 128, True), (9, 1023, 128, True), (9, 1024, 127, True),
+    (9, 100_000, 300, False),
+])  # fmt: skip
+def test_a_few_more_rows_read_many_long_keys_as_they_lie(plan, rows, n_k, d, packed):
+    assert plan(n_q=rows, n_k=n_k, d=d).packed_keys == packed
+
+
 @pytest.mark.parametrize(("n_q", "heads", "kv_heads", "packed"), [
     (2, 1, 1, False), (3, 1, 1, True), (1, 4, 2, False), (1, 3, 1, True), (2, 4, 2, True),
 ])  # fmt: skip

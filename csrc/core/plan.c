@@ -4,8 +4,10 @@
 #include <math.h>
 
 /* Up to this many rows read K by dot products; more pay for packing it. So do fewer where keys are few,
- * as a decoding step's streams through K and V are then over before they flow. */
+ * as a decoding step's streams through K and V are then over before they flow, and only more where they
+ * are many and long, as packing reads them in another order than they lie in memory. */
 enum { MAX_DOT_ROWS = 8, FEW_KEYS = 64, MAX_DOT_ROWS_OF_FEW_KEYS = 2 };
+enum { MANY_KEYS = 1024, LONG_KEYS = 128, MAX_DOT_ROWS_OF_MANY_KEYS = 16 };
 
 /* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay near, the
  * nearer where each key is taken but once. */
@@ -40,6 +42,14 @@ static ptrdiff_t choose_tile_keys(const sa_sizes *z, bool packed_keys)
     return keys;
 }
 
+static ptrdiff_t max_dot_rows(const sa_sizes *z)
+{
+    if (z->n_k <= FEW_KEYS) {
+        return MAX_DOT_ROWS_OF_FEW_KEYS;
+    }
+    return z->n_k >= MANY_KEYS && z->d >= LONG_KEYS ? MAX_DOT_ROWS_OF_MANY_KEYS : MAX_DOT_ROWS;
+}
+
 sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
 {
     const ptrdiff_t group = z->n_kv_heads ? z->n_heads / z->n_kv_heads : 1;
@@ -47,8 +57,7 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
     if (!p->has_scale) {
         default_scale(z->d, &scale, &scale_low);
     }
-    const ptrdiff_t dot_rows = z->n_k <= FEW_KEYS ? MAX_DOT_ROWS_OF_FEW_KEYS : MAX_DOT_ROWS;
-    const bool packed_keys = z->n_q * group > dot_rows;
+    const bool packed_keys = z->n_q * group > max_dot_rows(z);
     return (sa_plan){
         .n_q = z->n_q,
         .n_k = z->n_k,
