@@ -124,7 +124,7 @@ def test_only_the_keyboard(page, rng):
 
 def test_a_link_in_the_table_goes_to_its_token(page, rng):
     weights, view = word_view(rng)
-    page.open(view).point(*page.label("it", column=0), click=True)
+    page.open(view).point(*page.label("it", column=0), click=True).point(400, 5)
     page.click("#panel-table tbody tr button")
     assert page.text("#panel-heading") == WORDS[weights[0, 7].argmax()]
     assert page.text("#panel-table caption") == "Looked at by"
@@ -188,7 +188,7 @@ def test_queries_and_keys_of_different_number(page, rng):
     weights = softmax_maps(rng, 2, 3, 90)
     keys = [f"{j / 50:.2f}s" for j in range(90)]
     page.open(selfattn.view(weights, ["ask", "not", "what"], keys))
-    page.point(*page.label("not"))
+    page.point(*page.label("not"), click=True).point(400, 5)
     assert_table(page, weights[0, 1])
     assert page.table()[0][0] == keys[weights[0, 1].argmax()]
     best = page.table()[0][0]
