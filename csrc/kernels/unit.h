@@ -14,6 +14,7 @@
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
  *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN
  *   v_abs v_copysign v_reduce_add v_reduce_max
+ *   v_is_zero(a)                     whether all of a are zeros
  *   v_reduce_add4(a, sum)            sum[i] = v_reduce_add(a[i]) for 4 vectors, but for rounding
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
@@ -65,6 +66,7 @@
 #define MOST_CAP_SLOPE 0x1p+1000
 #define MIN_EXPONENT (-1022)
 #define SIGNIFICAND_BITS 52
+#define real_floor floor
 typedef int64_t real_bits;
 #else
 #define SMALLEST_NORMAL 1.17549435e-38f
@@ -73,6 +75,7 @@ typedef int64_t real_bits;
 #define MOST_CAP_SLOPE 0x1p+120
 #define MIN_EXPONENT (-126)
 #define SIGNIFICAND_BITS 23
+#define real_floor floorf
 typedef int32_t real_bits;
 #endif
 

@@ -46,16 +46,18 @@ EMU __m512d emu_max_pd(__m512d a, __m512d b)
     LANE_LOOP(8) b[i] = a[i] > b[i] ? a[i] : b[i];
     return b;
 }
+#define EMU_COMPARE(a, b, how) \
+    ((how) == _CMP_LT_OQ ? (a) < (b) : (how) == _CMP_NEQ_UQ ? (a) != (b) : !((a) < (b)))
 EMU __mmask16 emu_cmp_ps(__m512 a, __m512 b, int how)
 {
     unsigned m = 0;
-    LANE_LOOP(16) m |= (unsigned)(how == _CMP_LT_OQ ? a[i] < b[i] : !(a[i] < b[i])) << i;
+    LANE_LOOP(16) m |= (unsigned)EMU_COMPARE(a[i], b[i], how) << i;
     return (__mmask16)m;
 }
 EMU __mmask8 emu_cmp_pd(__m512d a, __m512d b, int how)
 {
     unsigned m = 0;
-    LANE_LOOP(8) m |= (unsigned)(how == _CMP_LT_OQ ? a[i] < b[i] : !(a[i] < b[i])) << i;
+    LANE_LOOP(8) m |= (unsigned)EMU_COMPARE(a[i], b[i], how) << i;
     return (__mmask8)m;
 }
 EMU __m512 emu_mask_mov_ps(__m512 src, __mmask16 m, __m512 a)

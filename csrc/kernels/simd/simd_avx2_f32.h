@@ -145,6 +145,11 @@ static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
     return _mm256_blendv_ps(t, _mm256_set1_ps(-INFINITY), _mm256_castsi256_ps(hidden));
 }
 
+static SA_INLINE bool v_is_zero(vec a)
+{
+    return !_mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+
 static SA_INLINE vec v_finite_or_zero(vec a)
 {
     return _mm256_and_ps(a, _mm256_cmp_ps(v_abs(a), _mm256_set1_ps(INFINITY), _CMP_LT_OQ));

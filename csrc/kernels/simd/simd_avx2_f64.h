@@ -110,6 +110,11 @@ static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
     return _mm256_blendv_pd(t, _mm256_set1_pd(-INFINITY), _mm256_castsi256_pd(hidden));
 }
 
+static SA_INLINE bool v_is_zero(vec a)
+{
+    return !_mm256_movemask_pd(_mm256_cmp_pd(a, _mm256_setzero_pd(), _CMP_NEQ_UQ));
+}
+
 static SA_INLINE vec v_finite_or_zero(vec a)
 {
     return _mm256_and_pd(a, _mm256_cmp_pd(v_abs(a), _mm256_set1_pd(INFINITY), _CMP_LT_OQ));

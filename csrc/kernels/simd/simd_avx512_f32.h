@@ -151,6 +151,11 @@ static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
     return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), _mm_test_epi8_mask(bytes, bytes), t);
 }
 
+static SA_INLINE bool v_is_zero(vec a)
+{
+    return !_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+
 static SA_INLINE vec v_finite_or_zero(vec a)
 {
     const __mmask16 finite = _mm512_cmp_ps_mask(v_abs(a), _mm512_set1_ps(INFINITY), _CMP_LT_OQ);

@@ -109,6 +109,11 @@ static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
     return _mm512_mask_mov_pd(_mm512_set1_pd(-INFINITY), kept, t);
 }
 
+static SA_INLINE bool v_is_zero(vec a)
+{
+    return !_mm512_cmp_pd_mask(a, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+}
+
 static SA_INLINE vec v_finite_or_zero(vec a)
 {
     const __mmask8 finite = _mm512_cmp_pd_mask(v_abs(a), _mm512_set1_pd(INFINITY), _CMP_LT_OQ);

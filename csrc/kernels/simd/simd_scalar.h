@@ -82,6 +82,15 @@ static SA_INLINE vec v_keep(vec t, const uint8_t *seen)
     return v_select(t, v_set1(-(real)INFINITY), (lane_bits)(bytes == 0));
 }
 
+static SA_INLINE bool v_is_zero(vec a)
+{
+    bool all = true;
+    for (int i = 0; i < LANES; i++) {
+        all &= a[i] == 0;
+    }
+    return all;
+}
+
 static SA_INLINE vec v_finite_or_zero(vec a)
 {
     return (vec)((lane_bits)a & (lane_bits)(v_abs(a) < v_set1((real)INFINITY)));

@@ -53,43 +53,27 @@ static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk, cons
  * long. Adding 0 makes every zero a positive one. Returns whether a finite denominator met a sum that
  * is not finite. */
 static SA_INLINE bool divide_row(real *to, const real *o, const real *e, ptrdiff_t n, double l,
-                                 real alpha)
+                                 double inverse, real alpha)
 {
     if (l == 0) {
         memset(to, 0, (size_t)n * sizeof(real));
         return false;
     }
-    const double inverse = 1 / l;
-    const real high = (real)inverse;
-    const real low =
-        (real)(SA_UNIT_IS_F64 ? fma(-l, inverse, 1) * inverse : inverse - (double)high);
+    const vec high = v_set1((real)inverse), factor = v_set1(alpha);
+    const vec low = v_set1(
+        (real)(SA_UNIT_IS_F64 ? fma(-l, inverse, 1) * inverse : inverse - (double)(real)inverse));
     vec zero = v_zero(); /* 0 * x stays 0 while x is finite */
     for (ptrdiff_t c = 0; c < n; c += LANES) {
         const vec left = e ? v_finite_or_zero(v_load(e + c)) : v_zero();
         const vec all = v_add(v_load(o + c), left);
-        const vec sum = v_mul(all, v_set1(alpha));
-        const vec product = v_mul(sum, v_set1(high));
-        const vec lost = v_product_error(sum, v_set1(high), product);
-        const vec rest = v_finite_or_zero(v_fma(sum, v_set1(low), lost));
+        const vec sum = v_mul(all, factor);
+        const vec product = v_mul(sum, high);
+        const vec lost = v_product_error(sum, high, product);
+        const vec rest = v_finite_or_zero(v_fma(sum, low, lost));
         zero = v_fma(sum, v_zero(), zero);
         v_store(to + c, v_add(v_add(product, rest), v_zero()));
     }
-    return l - l == 0 && v_reduce_add(zero) != 0;
-}
-
-/* out = (o + e) alpha / l for row r. Returns what divide_row does. */
-static SA_INLINE bool store_out(const block_work *w, ptrdiff_t r, real *o, const real *e, double l,
-                                real alpha)
-{
-    const sa_matrix *m = &w->head->out;
-    const ptrdiff_t d_v = w->plan->d_v;
-    char *to = m->data + head_of(w, r) * w->head->out_head_stride + query_of(w, r) * m->row_stride;
-    if (m->dtype == REAL_DTYPE && m->col_stride == (ptrdiff_t)sizeof(real) && w->ldo == d_v) {
-        return divide_row((real *)(void *)to, o, e, d_v, l, alpha);
-    }
-    const bool overflowed = divide_row(o, o, e, w->ldo, l, alpha);
-    store_row(to, m->col_stride, m->dtype, o, d_v);
-    return overflowed;
+    return !v_is_zero(zero) && l - l == 0;
 }
 
 /* m ln 2 + ln l. l is brought near 1, so that ln l is small, and ln 2 is the sum of a part that an
@@ -125,32 +109,65 @@ static ptrdiff_t end_chunk(const block_work *w)
     return (w->last_key + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS;
 }
 
+static bool is_merged(const block_work *w) { return end_chunk(w) - first_chunk(w) > 1; }
+
+/* Whether the quotients of a block's rows can be written straight into out */
+static bool writes_in_place(const block_work *w)
+{
+    const sa_matrix *out = &w->head->out;
+    const bool contiguous = out->col_stride == (ptrdiff_t)sizeof(real);
+    return out->dtype == REAL_DTYPE && contiguous && w->ldo == w->plan->d_v;
+}
+
+/* finish_rows; plain: in place, of one chunk, without sinks, lse and headroom */
+static SA_INLINE ptrdiff_t finish_rows_of(block_work *w, const row_state *st, const bool plain)
+{
+    /* copies, as any store of a vector might change what stands in memory */
+    const sa_matrix out = w->head->out;
+    const ptrdiff_t head_stride = w->head->out_head_stride, n_rows = w->n_rows;
+    const ptrdiff_t ldo = w->ldo, d_v = w->plan->d_v;
+    const bool in_place = plain || writes_in_place(w);
+    const real *e = !plain && is_merged(w) ? st->e : NULL;
+    real *o = st->o;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t r = 0; r < n_rows; r++, o += ldo, e += e ? ldo : 0) {
+        if (!plain && w->headroom > 0 && !w->overflowed[r]) {
+            continue;
+        }
+        real m = st->m[r], alpha = 1;
+        long_sum l = st->l[r];
+        const bool saw_any = l.sum != 0; /* a visible score above -inf */
+        if (!plain) {
+            alpha = join_sink_of_row(w, r, &m, &l);
+        }
+        const double denominator = saw_any ? long_total(l) : 0;
+        const double inverse = saw_any ? 1 / denominator : 0;
+        char *to = out.data + head_of(w, r) * head_stride + query_of(w, r) * out.row_stride;
+        real *quotient = in_place ? (real *)(void *)to : o;
+        const bool overflowed = divide_row(quotient, o, e, ldo, denominator, inverse, alpha);
+        w->overflowed[r] = overflowed;
+        count += overflowed;
+        if (!in_place) {
+            store_row(to, out.col_stride, out.dtype, o, d_v);
+        }
+        if (!plain && w->headroom == 0) {
+            store_lse(w, r, m, l);
+            st->m[r] = m;
+        }
+        if (plain || w->headroom == 0) {
+            st->l[r].sum = inverse;
+        }
+    }
+    return count;
+}
+
 /* Writes out and lse of all rows, or, with headroom, out of those that overflowed without. Leaves
  * the final maximum in st->m and 1 / l in st->l. Returns how many overflowed. */
 static ptrdiff_t finish_rows(block_work *w, const row_state *st)
 {
-    const bool merged = end_chunk(w) - first_chunk(w) > 1;
-    ptrdiff_t count = 0;
-    for (ptrdiff_t r = 0; r < w->n_rows; r++) {
-        if (w->headroom > 0 && !w->overflowed[r]) {
-            continue;
-        }
-        real m, alpha;
-        long_sum l;
-        const bool saw_any = finish_row(w, st, r, &m, &l, &alpha);
-        const double denominator = saw_any ? long_total(l) : 0;
-        const real *e = merged ? st->e + r * w->ldo : NULL;
-        const bool overflowed = store_out(w, r, st->o + r * w->ldo, e, denominator, alpha);
-        w->overflowed[r] = overflowed;
-        count += overflowed;
-        if (w->headroom > 0) {
-            continue;
-        }
-        store_lse(w, r, m, l);
-        st->m[r] = m;
-        st->l[r].sum = saw_any ? 1 / denominator : 0;
-    }
-    return count;
+    const bool plain =
+        writes_in_place(w) && !is_merged(w) && !w->head->sinks && !w->head->lse && w->headroom == 0;
+    return plain ? finish_rows_of(w, st, true) : finish_rows_of(w, st, false);
 }
 
 /* The first chunk was taken straight into total: what else others can be merged into */

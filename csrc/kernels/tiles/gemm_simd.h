@@ -243,8 +243,9 @@ static void gemm_few_rows(int rows, ptrdiff_t n, const gemm_depth *k, const real
 {
     gemm_tile *const *tiles = gemm_tiles[rows - 1];
     for (ptrdiff_t j = 0; j < n;) {
-        int width = 3;
-        while (!tiles[width] || ((ptrdiff_t)LANES << width) > n - j) {
+        const ptrdiff_t vectors = (n - j) / LANES;
+        int width = vectors >= 8 ? 3 : vectors >= 4 ? 2 : vectors >= 2;
+        while (!tiles[width]) {
             width--;
         }
         tiles[width](k, a, a_row, a_step, b + j, ldb, c + j, ldc, beta);

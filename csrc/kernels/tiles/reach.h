@@ -78,7 +78,7 @@ static SA_NOINLINE real longest_key(const real *panels, ptrdiff_t n, ptrdiff_t d
         most = v_max(most, squares);
         zero = v_fma(squares, v_zero(), zero);
     }
-    return v_reduce_add(zero) == 0 ? (real)upper_norm(v_reduce_max(most), d) : (real)INFINITY;
+    return v_is_zero(zero) ? (real)upper_norm(v_reduce_max(most), d) : (real)INFINITY;
 }
 
 /* Whether the products of a group are its logits: nothing is added to them or hidden, nor filled

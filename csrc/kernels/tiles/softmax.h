@@ -27,26 +27,22 @@ static SA_INLINE real power_between(real m_old, real m_new)
 static SA_INLINE real row_max(const real *s, ptrdiff_t begin, ptrdiff_t end)
 {
     enum { CHAINS = 4, TURN = CHAINS * LANES };
-    vec most[CHAINS];
-    SA_UNROLL
-    for (int i = 0; i < CHAINS; i++) {
-        most[i] = v_set1(-(real)INFINITY);
-    }
+    vec most = v_set1(-(real)INFINITY);
     ptrdiff_t j = begin;
-    for (; j + TURN <= end; j += TURN) {
-        SA_UNROLL
-        for (int i = 0; i < CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
-            most[i] = v_max(v_load(s + j + i * LANES), most[i]);
+    if (j + TURN <= end) {
+        vec chain[CHAINS] = {most, most, most, most};
+        for (; j + TURN <= end; j += TURN) {
+            SA_UNROLL
+            for (int i = 0; i < CHAINS; i++) { /* a NaN is passed over; it shows in the sum */
+                chain[i] = v_max(v_load(s + j + i * LANES), chain[i]);
+            }
         }
+        most = v_max(v_max(chain[0], chain[1]), v_max(chain[2], chain[3]));
     }
     for (; j < end; j += LANES) {
-        most[0] = v_max(v_load(s + j), most[0]);
+        most = v_max(v_load(s + j), most);
     }
-    SA_UNROLL
-    for (int i = 1; i < CHAINS; i++) {
-        most[0] = v_max(most[0], most[i]);
-    }
-    return v_reduce_max(most[0]);
+    return v_reduce_max(most);
 }
 
 enum { MAX_STEPS = SA_MAX_TILE_KEYS / EXP_STEP };
@@ -92,6 +88,9 @@ static SA_INLINE bool is_absorbing(real m) { return fabs((double)m) >= ABSORBING
 
 static SA_INLINE bool is_far(real m) { return !(fabs((double)m) < MAX_ORIGIN); }
 
+/* What is subtracted from the logits of a row whose maximum is m */
+static SA_INLINE real finite_origin(real m) { return m == -(real)INFINITY ? 0 : m; }
+
 /* t - m where m is far */
 static SA_INLINE real far_logit(real s, const real *low, const bool has_low, real c, real m)
 {
@@ -109,6 +108,18 @@ static SA_NOINLINE int exp_far_row(real *s, const real *low, const bool has_low,
     return exp_row(s, s, false, &e, 0, begin, end, part);
 }
 
+/* exp_row for a row that is no turn long: it is summed at once */
+static SA_INLINE long_sum exp_short_row(real *s, const exp_constants *e, real m, ptrdiff_t begin,
+                                        ptrdiff_t end)
+{
+    const vec origin = v_origin(m);
+    vec sum = v_zero();
+    for (ptrdiff_t j = begin; j < end; j += LANES) {
+        sum = v_add(sum, exp2_shifted(1, s + j, s + j, false, e, origin));
+    }
+    return wide_sum(wide_add(wide_zero(), sum));
+}
+
 /* For each of n <= TILE_ROWS rows, SCORE_LD apart: s = 2^(t - m), and l its sum. t < m + 1. Rows
  * are summed when all are done: a sum alone is a chain that would be waited for. */
 static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, const bool normal,
@@ -119,7 +130,7 @@ static SA_INLINE void exp_rows(real *s, const real *low, const bool has_low, con
     real part[TILE_ROWS][MAX_STEPS * LANES];
     int steps = 0;
     for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD, low += has_low ? SCORE_LD : 0) {
-        const real origin = m[i] == -(real)INFINITY ? 0 : m[i];
+        const real origin = finite_origin(m[i]);
         if (!normal && is_far(origin)) {
             steps = exp_far_row(s, low, has_low, c, origin, begin, end, part[i]);
         } else {
@@ -149,6 +160,21 @@ static SA_NOINLINE void exp_split_rows(real *s, const real *low, real c, const r
     exp_rows(s, low, true, false, c, 0, m, l, n, begin, end);
 }
 
+/* Rows that are no turn long */
+static SA_NOINLINE void exp_short_rows(real *s, real c, real c_low, const real *m, long_sum *l,
+                                       ptrdiff_t n, ptrdiff_t begin, ptrdiff_t end)
+{
+    const exp_constants e = load_exp_constants(c, c_low, false);
+    for (ptrdiff_t i = 0; i < n; i++, s += SCORE_LD) {
+        const real origin = finite_origin(m[i]);
+        if (is_far(origin)) {
+            exp_plain_rows(s, c, c_low, m + i, l + i, 1, begin, end);
+        } else {
+            l[i] = exp_short_row(s, &e, origin, begin, end);
+        }
+    }
+}
+
 /* Logits of n <= TILE_ROWS rows become 2^(t - m), l their sums; w->low belongs to them. normal:
  * all 2^(t - m) are known to be normal numbers. */
 static void weigh_rows(const block_work *w, bool normal, real *s, const real *m, long_sum *l,
@@ -158,6 +184,8 @@ static void weigh_rows(const block_work *w, bool normal, real *s, const real *m,
         exp_normal_rows(s, w->factor, w->factor_low, m, l, n, begin, end);
     } else if (w->has_terms) {
         exp_split_rows(s, w->low, w->factor, m, l, n, begin, end);
+    } else if (end - begin < EXP_TURN) {
+        exp_short_rows(s, w->factor, w->factor_low, m, l, n, begin, end);
     } else {
         exp_plain_rows(s, w->factor, w->factor_low, m, l, n, begin, end);
     }
@@ -167,7 +195,8 @@ static void weigh_rows(const block_work *w, bool normal, real *s, const real *m,
 static SA_INLINE real raise_max(const block_work *w, const real *s, real m_old, ptrdiff_t begin,
                                 ptrdiff_t end)
 {
-    const real top = (real)floor((double)(row_max(s, begin, end) * w->factor)) + w->headroom;
+    const real most = row_max(s, begin, end) * w->factor;
+    const real top = real_floor(most) + w->headroom;
     return top > m_old ? top : m_old;
 }
 
@@ -214,22 +243,15 @@ static SA_NOINLINE real join_sink(double sink, real *m, long_sum *l)
     return alpha;
 }
 
-/* The row's maximum and denominator, its sink joined, and in *alpha the factor that its sums lack.
- * Returns whether any visible score was above -inf. */
-static SA_INLINE bool finish_row(const block_work *w, const row_state *st, ptrdiff_t r, real *m,
-                                 long_sum *l, real *alpha)
+/* Join row r's sink, if there is one. Returns the factor that the row's sums then lack. */
+static SA_INLINE real join_sink_of_row(const block_work *w, ptrdiff_t r, real *m, long_sum *l)
 {
     const sa_head *h = w->head;
-    const bool saw_any = st->l[r].sum != 0;
-    *m = st->m[r];
-    *l = st->l[r];
-    *alpha = 1;
+    double sink = -(double)INFINITY;
     if (h->sinks) {
-        double sink;
         memcpy(&sink, h->sinks + head_of(w, r) * h->sinks_stride, sizeof sink);
-        *alpha = sink > -(double)INFINITY ? join_sink(sink, m, l) : 1;
     }
-    return saw_any;
+    return sink > -(double)INFINITY ? join_sink(sink, m, l) : 1;
 }
 
 #endif

@@ -177,7 +177,7 @@ static bool is_v_finite(const block_work *w, key_tile *tile)
                 }
             }
         }
-        tile->v_state = v_reduce_add(zero) == 0 ? V_FINITE : V_NOT_FINITE;
+        tile->v_state = v_is_zero(zero) ? V_FINITE : V_NOT_FINITE;
     }
     return tile->v_state == V_FINITE;
 }

@@ -65,9 +65,30 @@ static SA_INLINE void find_visible_keys(const block_work *w, ptrdiff_t r, ptrdif
     }
 }
 
+/* find_visible_rows where all rows see the same keys */
+static void show_all_keys(block_work *w)
+{
+    const ptrdiff_t n = w->head->n_keys, n_rows = w->n_rows;
+    ptrdiff_t *last = w->last;
+    interval *seen = w->seen;
+    memset(w->first, 0, (size_t)n_rows * sizeof(ptrdiff_t));
+    for (ptrdiff_t r = 0; r < n_rows; r++) {
+        last[r] = n;
+    }
+    for (ptrdiff_t i = 0; i * TILE_ROWS < n_rows; i++) {
+        seen[i] = (interval){0, n, 0, n};
+    }
+    w->first_key = 0;
+    w->last_key = n;
+}
+
 /* Fills first, last (of each row), seen (of each group), first_key and last_key (of the block). */
 static void find_visible_rows(block_work *w)
 {
+    if (!w->plan->causal && !w->plan->has_window) {
+        show_all_keys(w);
+        return;
+    }
     const interval none = {w->head->n_keys, 0, 0, w->head->n_keys};
     interval block = none;
     for (ptrdiff_t row = 0; row < w->n_rows; row += TILE_ROWS) {
