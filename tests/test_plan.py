@@ -35,6 +35,7 @@ class Plan:
     scale_low: Fraction
     tile_keys: int
     packed_keys: bool
+    fetches_ahead: bool
     n_threads: int
     block_rows: int
     blocks_per_head: int
@@ -56,9 +57,9 @@ def plan(planner):
                              timeout=20)  # fmt: skip
         group, scale, low, *rest = run.stdout.split()
         exact = [Fraction(float.fromhex(number)) for number in (scale, low)]
-        keys, packed, threads, rows, blocks, chunks, last_first, *ends = map(int, rest)
-        return Plan(int(group), *exact, keys, bool(packed), threads, rows, blocks, chunks,
-                    bool(last_first), list(zip(ends[::2], ends[1::2], strict=True)))  # fmt: skip
+        keys, packed, fetches, threads, rows, blocks, chunks, last_first, *ends = map(int, rest)
+        return Plan(int(group), *exact, keys, bool(packed), bool(fetches), threads, rows, blocks,
+                    chunks, bool(last_first), list(zip(ends[::2], ends[1::2], strict=True)))  # fmt: skip
 
     return decide
 
@@ -111,8 +112,21 @@ def test_few_rows_over_few_keys_do_not(plan, n_q, heads, kv_heads, packed):
     (9999, 9999, 1, 128, 128), (0, 0, 0, 512, 512),
 ])  # fmt: skip
 def test_keys_and_values_of_a_tile_fit_in_1_mib_or_512_kib(plan, d, d_v, f64, many_rows, few_rows):
-    assert plan(d=d, d_v=d_v, f64=f64, n_q=9).tile_keys == many_rows
+    assert plan(d=d, d_v=d_v, f64=f64, n_q=129).tile_keys == many_rows
     assert plan(d=d, d_v=d_v, f64=f64, n_q=8).tile_keys == few_rows
+
+
+@pytest.mark.parametrize(("d", "d_v", "f64", "keys"), [
+    (64, 64, 0, 512), (64, 65, 0, 256), (128, 128, 0, 256), (128, 129, 0, 128),
+    (999, 999, 0, 128), (32, 32, 1, 512), (64, 64, 1, 256), (0, 0, 1, 512),
+])  # fmt: skip
+def test_a_tile_that_the_next_is_fetched_beside_fits_in_256_kib(plan, d, d_v, f64, keys):
+    for rows in (17, 128):
+        p = plan(d=d, d_v=d_v, f64=f64, n_q=rows)
+        assert (p.packed_keys, p.fetches_ahead, p.tile_keys) == (True, True, keys)
+    for rows in (8, 129):
+        assert not plan(d=d, d_v=d_v, f64=f64, n_q=rows).fetches_ahead
+    assert plan(d=d, d_v=d_v, f64=f64, n_q=16, n_heads=8).fetches_ahead
 
 
 @pytest.mark.parametrize(("n_q", "n_k", "d", "d_v", "planes", "threads", "n_threads"), [

@@ -13,6 +13,10 @@ enum { MANY_KEYS = 1024, LONG_KEYS = 128, MAX_DOT_ROWS_OF_MANY_KEYS = 16 };
  * nearer where each key is taken but once. */
 enum { LEAST_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 20, MAX_FEW_TILE_BYTES = 1 << 19 };
 
+/* Up to this many rows of packed keys are done with a tile before the next has come from memory. It is
+ * asked for meanwhile, and the second-level cache holds both, and the first one's packed copy. */
+enum { MAX_FETCHING_ROWS = 128, MAX_FETCHED_TILE_BYTES = 1 << 18 };
+
 /* What a block keeps while it walks over the keys is met once per tile: the third-level cache will
  * do, and packing is shared by many rows. P of its rows is written and read but once each, so that a
  * larger one's only price is memory. */
@@ -31,10 +35,12 @@ static void default_scale(ptrdiff_t d, double *scale, double *low)
     *low = y * ((((1 - product) - product_low) - n * square_low) / 2);
 }
 
-static ptrdiff_t choose_tile_keys(const sa_sizes *z, bool packed_keys)
+static ptrdiff_t choose_tile_keys(const sa_sizes *z, bool packed_keys, bool fetches_ahead)
 {
     const ptrdiff_t bytes_per_key = (z->d + z->d_v) * (z->dtype == SA_F64 ? 8 : 4);
-    const ptrdiff_t most = packed_keys ? MAX_TILE_BYTES : MAX_FEW_TILE_BYTES;
+    const ptrdiff_t most = fetches_ahead ? MAX_FETCHED_TILE_BYTES
+                           : packed_keys ? MAX_TILE_BYTES
+                                         : MAX_FEW_TILE_BYTES;
     ptrdiff_t keys = SA_MAX_TILE_KEYS;
     while (keys > LEAST_TILE_KEYS && bytes_per_key > most / keys) {
         keys /= 2;
@@ -57,7 +63,9 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
     if (!p->has_scale) {
         default_scale(z->d, &scale, &scale_low);
     }
-    const bool packed_keys = z->n_q * group > max_dot_rows(z);
+    const ptrdiff_t rows = z->n_q * group;
+    const bool packed_keys = rows > max_dot_rows(z);
+    const bool fetches_ahead = packed_keys && rows <= MAX_FETCHING_ROWS;
     return (sa_plan){
         .n_q = z->n_q,
         .n_k = z->n_k,
@@ -71,8 +79,9 @@ sa_plan sa_plan_numerics(const sa_problem *p, const sa_sizes *z)
         .has_window = p->has_window,
         .window_left = p->window_left,
         .window_right = p->window_right,
-        .tile_keys = choose_tile_keys(z, packed_keys),
+        .tile_keys = choose_tile_keys(z, packed_keys, fetches_ahead),
         .packed_keys = packed_keys,
+        .fetches_ahead = fetches_ahead,
     };
 }
 

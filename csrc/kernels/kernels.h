@@ -45,8 +45,9 @@ typedef struct {
     bool has_window;
     int64_t window_left, window_right; /* SA_WINDOW_OPEN or >= 0 */
     ptrdiff_t tile_keys;               /* keys of a tile: 128, 256 or 512 */
-    bool packed_keys; /* scores through packed K panels; else by dot products along d */
-    bool keeps_p;     /* forward keeps P of whole rows in its workspace, to make weights of it */
+    bool packed_keys;   /* scores through packed K panels; else by dot products along d */
+    bool fetches_ahead; /* while a tile is worked on, the next is asked for */
+    bool keeps_p;       /* forward keeps P of whole rows in its workspace, to make weights of it */
 } sa_plan;
 
 /* One key head of one batch entry with the query heads that read it. */

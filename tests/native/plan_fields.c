@@ -18,9 +18,9 @@ int main(void)
         sa_plan plan = sa_plan_numerics(&p, &z);
         plan.keeps_p = keeps_p;
         const sa_schedule s = sa_plan_schedule(&plan, planes, together, threads);
-        printf("%td %a %a %td %d %d %td %td %td %d", plan.group, plan.scale, plan.scale_low,
-               plan.tile_keys, plan.packed_keys, s.n_threads, s.block_rows, s.blocks_per_head,
-               s.n_chunks, s.last_first);
+        printf("%td %a %a %td %d %d %d %td %td %td %d", plan.group, plan.scale, plan.scale_low,
+               plan.tile_keys, plan.packed_keys, plan.fetches_ahead, s.n_threads, s.block_rows,
+               s.blocks_per_head, s.n_chunks, s.last_first);
         for (ptrdiff_t block = 0; block < s.blocks_per_head; block++) {
             const sa_row_range range = sa_block_rows(&s, plan.n_q * plan.group, block);
             printf(" %td %td", range.begin, range.end);

@@ -18,6 +18,7 @@ static void begin_block(block_work *w, const sa_block *block, void *workspace, s
     w->n_rows = block->row_end - block->row_begin;
     w->headroom = 0;
     w->keeping = false;
+    w->fetch_end = 0;
     w->stats = NULL;
     carve_block(w, block->plan, w->n_rows, workspace);
     find_visible_rows(w);
@@ -185,6 +186,7 @@ static void take_chunks(block_work *w, const row_state *total)
 {
     const ptrdiff_t first = first_chunk(w), end = end_chunk(w);
     clear_sums(total, w->n_rows);
+    w->fetch_end = w->plan->fetches_ahead ? w->last_key : 0;
     for (ptrdiff_t chunk = first; chunk < end; chunk++) {
         if (chunk == first) { /* merging into nothing changes nothing */
             take_chunk(w, total, chunk, NULL);

@@ -35,6 +35,7 @@ typedef struct {
     const real *v;          /* strips, n_keys * v_width apart, or rows; of either with stride ldv */
     ptrdiff_t ldv, v_width; /* columns side by side: NR, or all */
     lane_rows v_rows;       /* for a few rows, which may do without the above */
+    ptrdiff_t ahead;        /* the first key that was not asked for yet */
     enum { V_UNKNOWN, V_FINITE, V_NOT_FINITE } v_state;
 } key_tile;
 
@@ -42,7 +43,8 @@ static key_tile tile_at(const block_work *w, ptrdiff_t key)
 {
     const ptrdiff_t left = w->plan->n_k - key, valid = w->head->n_keys - key;
     const ptrdiff_t n = left < w->plan->tile_keys ? left : w->plan->tile_keys;
-    return (key_tile){.key = key, .n = n, .n_keys = clamp(valid, 0, n), .longest = -1};
+    return (key_tile){
+        .key = key, .n = n, .n_keys = clamp(valid, 0, n), .longest = -1, .ahead = key + n};
 }
 
 /* Narrow a group to what the mask leaves of its rows. */

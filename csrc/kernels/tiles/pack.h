@@ -142,7 +142,7 @@ static SA_INLINE void prefetch_rows(const sa_matrix *m, ptrdiff_t first, ptrdiff
     }
     for (ptrdiff_t j = first; j < first + n; j++) {
         for (ptrdiff_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(m->data + j * m->row_stride + at, 0, 3);
+            __builtin_prefetch(m->data + j * m->row_stride + at, 0, 2);
         }
     }
 }

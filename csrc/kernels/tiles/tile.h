@@ -81,8 +81,22 @@ static gemm_depth score_depth(const block_work *w)
     return (gemm_depth){d, least(d, part), part, least(d, stretch), stretch, w->sums, w->pairs};
 }
 
-static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
-                                     const row_group *groups, int n_groups, real *s0)
+/* Ask for a part of the next tile's keys and values: as much as makes all of it when each group of
+ * rows was taken against each panel. Where rows are few, memory would else idle while they compute. */
+static SA_INLINE void fetch_ahead(const block_work *w, key_tile *tile)
+{
+    const ptrdiff_t n_groups = (w->n_rows + TILE_ROWS - 1) / TILE_ROWS;
+    const ptrdiff_t end = least(w->fetch_end, tile->key + 2 * tile->n);
+    const ptrdiff_t share = least((NR + n_groups - 1) / n_groups, end - tile->ahead);
+    if (share > 0) {
+        prefetch_rows(&w->head->key, tile->ahead, share, w->plan->d);
+        prefetch_rows(&w->head->value, tile->ahead, share, w->plan->d_v);
+        tile->ahead += share;
+    }
+}
+
+static SA_NOINLINE void score_panels(const block_work *w, key_tile *tile, const row_group *groups,
+                                     int n_groups, real *s0)
 {
     const ptrdiff_t d = w->plan->d;
     const gemm_depth depth = score_depth(w);
@@ -97,14 +111,15 @@ static SA_NOINLINE void score_panels(const block_work *w, const key_tile *tile,
             real *s = s0 + (g->row - groups[0].row) * SCORE_LD + j;
             const ptrdiff_t left = round_up(g->last - j, LANES);
             const ptrdiff_t width = left < NR ? left : NR;
+            fetch_ahead(w, tile);
             gemm_rows(true, g->rows, width, &depth, q, 1, TILE_ROWS, panel, NR, s, SCORE_LD, NULL);
         }
     }
 }
 
 /* q.k of all groups; row r of the block goes to row r - groups[0].row of s0. */
-static void score_groups(const block_work *w, const key_tile *tile, const row_group *groups,
-                         int n_groups, real *s0)
+static void score_groups(const block_work *w, key_tile *tile, const row_group *groups, int n_groups,
+                         real *s0)
 {
     if (w->plan->packed_keys && w->plan->d == 0) {
         const row_group *g = &groups[n_groups - 1];

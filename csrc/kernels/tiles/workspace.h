@@ -46,6 +46,7 @@ typedef struct {
     ptrdiff_t *first, *last; /* [rows] keys that causal, window and lengths let a row see */
     interval *seen;          /* [rows / TILE_ROWS] the same for the rows of a group */
     ptrdiff_t first_key, last_key; /* over all rows */
+    ptrdiff_t fetch_end;           /* keys before this are asked for ahead; see fetch_ahead */
     real *s;                       /* [SA_SCORE_ROWS, SCORE_LD] scores, then 2^(t - m) */
     real *low;                     /* [TILE_ROWS, SCORE_LD] what rounding took from t */
     real *term, *term_low;         /* [tile_keys] a row of mask, bias or ALiBi */
