@@ -145,16 +145,37 @@ def test_flat_scores_over_long_positive_values(unit, rng, dtype, n_q):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_q", [1, 4, 16, 64])
-@pytest.mark.parametrize("n_k", [480, 500, 512, 1100])
+@pytest.mark.parametrize("n_k", [110, 448, 470, 512, 1100])
 def test_mean_of_equal_values(unit, rng, dtype, n_q, n_k):
     """A column of one number, whose sum rounds the same way at every step: among thousands of such
-    numbers are those that round worst."""
+    numbers are those that round worst. Each row has its own bias, and so its own p."""
     numbers = 1 + rng.random(4096).astype(dtype)
     value = np.broadcast_to(numbers, (n_k, 4096)).copy()
     key = rng.standard_normal((n_k, 2)).astype(dtype)
-    got = selfattn.attention(np.zeros((n_q, 2), dtype), key, value)
-    error = np.abs(got.astype(np.longdouble) - numbers) / numbers
-    assert error.max() <= 8 * np.finfo(dtype).eps / 2
+    for bias in (None, np.broadcast_to(-3 * rng.random((n_q, 1)), (n_q, n_k)).astype(dtype)):
+        got = selfattn.attention(np.zeros((n_q, 2), dtype), key, value, bias=bias)
+        error = np.abs(got.astype(np.longdouble) - numbers) / numbers
+        assert error.max() <= 8 * np.finfo(dtype).eps / 2
+
+
+@pytest.mark.parametrize(("dtype", "exponent"), [
+    *((np.float32, e) for e in (-120, -110, -70, 70, 100)),
+    *((np.float64, e) for e in (-1000, -996, -600, 600, 800)),
+])  # fmt: skip
+@pytest.mark.parametrize("n_q", [2, 40])
+def test_terms_beside_a_tiny_or_huge_scale(unit, rng, dtype, exponent, n_q):
+    """What a product with the scale loses is far from the scale itself."""
+    scale = 2.0**exponent
+    query, key = (
+        (rng.standard_normal((n, 4)) / np.sqrt(scale)).astype(dtype) for n in (n_q, 200)
+    )
+    value = rng.standard_normal((200, 3)).astype(dtype)
+    for level in (0, 1000):
+        bias = (level + rng.standard_normal((n_q, 200))).astype(dtype)
+        call = {"bias": bias, "scale": scale, "return_weights": True}
+        got = selfattn.attention(query, key, value, **call)
+        oracle.check(got, oracle.attention(query, key, value, bias=bias, scale=scale),
+                     returned=("out", "weights"))  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

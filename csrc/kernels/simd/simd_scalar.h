@@ -96,9 +96,16 @@ static SA_INLINE vec v_finite_or_zero(vec a)
     return (vec)((lane_bits)a & (lane_bits)(v_abs(a) < v_set1((real)INFINITY)));
 }
 
-/* a * b - p without a fused multiply-add: Dekker's product of halves split by Veltkamp. */
+/* a * b - p without a fused multiply-add: Dekker's product of halves split by Veltkamp. A power of two
+ * goes from one factor to the other first, so that the halves of a stay in range. */
 static SA_INLINE vec v_product_error(vec a, vec b, vec p)
 {
+    const vec one = v_set1(1), size = v_abs(a);
+    const lane_bits tiny = (lane_bits)(size < v_set1(1 / ROOT_RANGE));
+    const lane_bits huge = (lane_bits)(size > v_set1(ROOT_RANGE));
+    const vec up = v_set1(ROOT_RANGE), down = v_set1(1 / ROOT_RANGE);
+    a *= v_select(v_select(one, up, tiny), down, huge);
+    b *= v_select(v_select(one, down, tiny), up, huge);
     const vec a_big = a * SPLITTER, b_big = b * SPLITTER;
     const vec a_high = a_big - (a_big - a), b_high = b_big - (b_big - b);
     const vec a_low = a - a_high, b_low = b - b_high;

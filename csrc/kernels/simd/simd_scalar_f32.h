@@ -18,6 +18,7 @@
 #define EXP_CHAINS 4
 #define SCORE_PART 6
 #define SPLIT_FACTOR 1
+#define MAX_WIDENING_ROWS 4
 #define MAX_ACCUMULATORS 8
 
 typedef float real;
@@ -32,6 +33,7 @@ typedef uint32_t lane_words __attribute__((vector_size(16)));
 #define EXP_SHIFT (23 - EXP2_BITS)
 #define SIGN_BIT INT32_MIN
 #define SPLITTER 4097.0f /* 2^12 + 1 */
+#define ROOT_RANGE 0x1p62f
 
 typedef const real *table;
 

@@ -14,6 +14,7 @@
 #define EXP_CHAINS 4
 #define SCORE_PART 6
 #define SPLIT_FACTOR 1
+#define MAX_WIDENING_ROWS SA_SCORE_ROWS
 #define MAX_ACCUMULATORS 8
 
 typedef double real;
@@ -28,6 +29,7 @@ typedef uint64_t lane_words __attribute__((vector_size(16)));
 #define EXP_SHIFT 52
 #define SIGN_BIT INT64_MIN
 #define SPLITTER 134217729.0 /* 2^27 + 1 */
+#define ROOT_RANGE 0x1p510
 
 #include "simd_scalar.h"
 

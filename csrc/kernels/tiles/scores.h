@@ -246,10 +246,9 @@ static SA_NOINLINE void cap_row(const block_work *w, real *s, real *low, ptrdiff
 
 static void scale_row(const block_work *w, real *s, real *low, ptrdiff_t begin, ptrdiff_t end)
 {
-    const vec c = v_set1(w->scale);
+    const split_scale scale = load_scale(w);
     for (ptrdiff_t j = begin; j < end; j += LANES) {
-        v_store(s + j, v_mul(c, v_load(s + j)));
-        v_store(low + j, v_zero());
+        add_split(false, scale, s + j, low + j, v_zero(), v_zero());
     }
 }
 

@@ -7,8 +7,8 @@
 #ifndef SA_VALUES_H
 #define SA_VALUES_H
 
-/* The widest rows that are near, and keys of a part of theirs: 512 equal terms are summed within
- * 4.7 u. */
+/* The widest rows that are near, and keys of a part of theirs: up to 512 equal terms are summed
+ * within 4.5 u. */
 enum { NEAR_VECTORS = MAX_ACCUMULATORS >= 24 ? 8 : 4, NEAR_KEYS = 8 };
 
 /* acc += p v for one key, or, with is_first, acc = that; rows of p are SCORE_LD apart */
@@ -128,8 +128,8 @@ static void gather_near(const block_work *w, ptrdiff_t first, ptrdiff_t last, pt
     }
 }
 
-/* The four streams of V: keys j, j + 32, j + 64, j + 96 of a stretch of 128, four steps to a part. */
-enum { STREAMS = 4, STREAM_KEYS = VALUE_STRETCH / STREAMS, PART_STEPS = 4 };
+/* The four streams of V: keys j, j + 16, j + 32, j + 48 of a stretch of 64, two steps to a part. */
+enum { STREAMS = 4, STREAM_KEYS = VALUE_STRETCH / STREAMS, PART_STEPS = 2 };
 
 /* part (+)= p v for the keys at[0 .. keys); rows of p are ldp apart, those of v v_stride bytes */
 static SA_INLINE void value_step(const int rows, const int keys, const bool is_first, ptrdiff_t n,
@@ -247,7 +247,8 @@ static void add_values(real *o, const real *x, const real *alpha, ptrdiff_t rows
     }
 }
 
-/* The same in four streams, for a stretch that starts at key `begin` */
+/* w->part = p v over the keys [first, last) of the stretch that starts at key `begin`, in four
+ * streams */
 static void gather_far(const block_work *w, ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last,
                        ptrdiff_t rows, const real *p, const lane_rows *v, const real *ones)
 {
