@@ -8,6 +8,8 @@
  * are many and long, as packing reads them in another order than they lie in memory. */
 enum { MAX_DOT_ROWS = 8, FEW_KEYS = 64, MAX_DOT_ROWS_OF_FEW_KEYS = 2 };
 enum { MANY_KEYS = 1024, LONG_KEYS = 128, MAX_DOT_ROWS_OF_MANY_KEYS = 16 };
+_Static_assert((int)MAX_DOT_ROWS_OF_MANY_KEYS <= (int)SA_SCORE_ROWS,
+               "take_groups sees them at once");
 
 /* Many keys to a tile spread what a row costs per tile; K and V of a tile should stay near, the
  * nearer where each key is taken but once. */

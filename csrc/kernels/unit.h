@@ -8,8 +8,11 @@
  *   SCORE_PART                       products of a chain; 16 is 3 % faster than 8, which is exacter
  *   SPLIT_FACTOR                     whether the exponential has what rounding took from its factor,
  *                                    for one more multiply-add
+ *   MAX_WIDENING_ROWS                up to so many rows of a block widen numbers of 16 bits each time
+ *                                    they read them
  *   v_zero v_set1 v_load v_store     loads and stores need no alignment
- *   v_store_column(p, a)             v_store, of which the first TILE_ROWS numbers count
+ *   v_store_column(p, a)             v_store, of which the first TILE_ROWS numbers count, if there are
+ *                                    more; others may be left as they were
  *   v_add v_sub v_mul v_div v_fma    v_fma(a, b, c) = a b + c
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
  *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN

@@ -17,6 +17,7 @@
 #define EXP_CHAINS 2
 #define SCORE_PART 16
 #define SPLIT_FACTOR 0
+#define MAX_WIDENING_ROWS SA_SCORE_ROWS
 #define MAX_ACCUMULATORS 12
 
 typedef float real;

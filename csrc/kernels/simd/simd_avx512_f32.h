@@ -14,6 +14,7 @@
 #define EXP_CHAINS 4
 #define SCORE_PART 16
 #define SPLIT_FACTOR 0
+#define MAX_WIDENING_ROWS SA_SCORE_ROWS
 #define MAX_ACCUMULATORS 24
 
 typedef float real;
@@ -28,7 +29,8 @@ static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
 
-/* A column of the register tile has six rows. */
+_Static_assert(TILE_ROWS <= 8, "half a vector holds a column of the register tile");
+
 static SA_INLINE void v_store_column(real *p, vec a)
 {
     _mm256_storeu_ps(p, _mm512_castps512_ps256(a));

@@ -14,6 +14,7 @@
 #define EXP_CHAINS 4
 #define SCORE_PART 8
 #define SPLIT_FACTOR 1
+#define MAX_WIDENING_ROWS SA_SCORE_ROWS
 #define MAX_ACCUMULATORS 24
 
 typedef double real;

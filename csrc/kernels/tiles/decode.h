@@ -10,11 +10,12 @@
 #define SA_DECODE_H
 
 /* Rows [first, first + n) of a matrix with d padded by zeros to ld: in place if they are whole vectors
- * of a type that load_lanes reads, else copied. */
-static lane_rows load_lane_rows(const sa_matrix *m, ptrdiff_t first, ptrdiff_t n, ptrdiff_t d,
-                                ptrdiff_t ld, real *copy)
+ * of a type that load_lanes reads, and not too many rows of the block widen them again, else copied. */
+static lane_rows load_lane_rows(const block_work *w, const sa_matrix *m, ptrdiff_t first,
+                                ptrdiff_t n, ptrdiff_t d, ptrdiff_t ld, real *copy)
 {
-    if (is_contiguous(m->col_stride, m->dtype) && ld == d) {
+    const bool widens = m->dtype != REAL_DTYPE && w->n_rows > MAX_WIDENING_ROWS;
+    if (is_contiguous(m->col_stride, m->dtype) && ld == d && !widens) {
         return (lane_rows){m->data + first * m->row_stride, m->row_stride, m->dtype};
     }
     pack_rows(copy, ld, m, first, n, d);

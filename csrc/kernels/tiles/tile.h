@@ -33,7 +33,7 @@ static void load_keys(block_work *w, key_tile *tile)
         tile->k = w->k;
     } else {
         tile->k_rows =
-            load_lane_rows(&w->head->key, tile->key, tile->n_keys, w->plan->d, w->ldq, w->k);
+            load_lane_rows(w, &w->head->key, tile->key, tile->n_keys, w->plan->d, w->ldq, w->k);
     }
     tile->loaded = true;
 }
@@ -51,7 +51,7 @@ static void load_values(block_work *w, key_tile *tile, bool as_real)
     const sa_matrix *m = &w->head->value;
     const ptrdiff_t size = (ptrdiff_t)sizeof(real), d_v = w->plan->d_v;
     if (is_few(w) && !as_real) {
-        tile->v_rows = load_lane_rows(m, tile->key, tile->n_keys, d_v, w->ldo, w->v);
+        tile->v_rows = load_lane_rows(w, m, tile->key, tile->n_keys, d_v, w->ldo, w->v);
         return;
     }
     tile->v = w->v;

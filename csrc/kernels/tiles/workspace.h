@@ -54,7 +54,7 @@ typedef struct {
     real *v;                       /* strips or rows of a V tile */
     real *v_seen;                  /* the same with one row's hidden keys replaced by 0 */
     real *sums, *pairs;            /* of stretches; see gemm_simd.h */
-    real *part;                    /* [2, TILE_ROWS, ldo] see gather_streams */
+    real *part;                    /* [2, TILE_ROWS, ldo] see gather_few */
     bool *touched;                 /* [rows / TILE_ROWS] whether o of the state holds anything */
     bool *overflowed;              /* [rows] see take_overflowed_rows in forward.h */
     long_sum *again_l;             /* [rows] the state of those rows, without o */
