@@ -132,29 +132,14 @@ typedef void score_function(const gemm_depth *depth, const real *q, const char *
     static score_function *const scores_##name[3] = {score_##name##_1, score_##name##_2, \
                                                      score_##name##_4};
 
-SCORES_OF(real, REAL_DTYPE)
-#if !SA_UNIT_IS_F64
-SCORES_OF(f16, SA_F16)
-SCORES_OF(bf16, SA_BF16)
-#endif
-
-static score_function *const *scores_of(sa_dtype t)
-{
-#if !SA_UNIT_IS_F64
-    if (t != SA_F32) {
-        return t == SA_F16 ? scores_f16 : scores_bf16;
-    }
-#endif
-    (void)t;
-    return scores_real;
-}
+FOR_EACH_DTYPE(SCORES_OF)
 
 static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
     const gemm_depth depth = cut_in_parts(w->ldq, SCORE_PART * LANES, w->pairs);
     const lane_rows *k = &tile->k_rows;
-    score_function *const *functions = scores_of(k->dtype);
+    score_function *const *functions = OF_DTYPE(scores, k->dtype);
     for (int g = 0; g < n_groups; g++) {
         const ptrdiff_t first = groups[g].first, n = groups[g].last - first;
         const ptrdiff_t row = groups[g].row, rows = groups[g].rows;

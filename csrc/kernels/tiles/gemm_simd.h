@@ -241,6 +241,12 @@ static gemm_tile *const gemm_tiles[][4] = {
 
 _Static_assert(sizeof gemm_tiles / sizeof gemm_tiles[0] == TILE_ROWS, "a tile for each height");
 
+/* log2 of the vectors of the widest tile for n columns, if there is one */
+static SA_INLINE int log2_width(ptrdiff_t n)
+{
+    return n >= 8 * LANES ? 3 : n >= 4 * LANES ? 2 : n >= 2 * LANES;
+}
+
 /* C [rows, n], rows <= TILE_ROWS, n a multiple of LANES, by tiles as wide as they come. */
 static void gemm_few_rows(int rows, ptrdiff_t n, const gemm_depth *k, const real *a,
                           ptrdiff_t a_row, ptrdiff_t a_step, const real *b, ptrdiff_t ldb, real *c,
@@ -248,8 +254,7 @@ static void gemm_few_rows(int rows, ptrdiff_t n, const gemm_depth *k, const real
 {
     gemm_tile *const *tiles = gemm_tiles[rows - 1];
     for (ptrdiff_t j = 0; j < n;) {
-        const ptrdiff_t vectors = (n - j) / LANES;
-        int width = vectors >= 8 ? 3 : vectors >= 4 ? 2 : vectors >= 2;
+        int width = log2_width(n - j);
         while (!tiles[width]) {
             width--;
         }

@@ -81,22 +81,7 @@ typedef void dot_function(ptrdiff_t depth, const real *x, ptrdiff_t ldx, const c
     DOT_FUNCTION(name, 4, dtype)   \
     static dot_function *const dots_##name[3] = {dot_##name##_1, dot_##name##_2, dot_##name##_4};
 
-DOT_FUNCTIONS(real, REAL_DTYPE)
-#if !SA_UNIT_IS_F64
-DOT_FUNCTIONS(f16, SA_F16)
-DOT_FUNCTIONS(bf16, SA_BF16)
-#endif
-
-static dot_function *const *dots_of(sa_dtype t)
-{
-#if !SA_UNIT_IS_F64
-    if (t != SA_F32) {
-        return t == SA_F16 ? dots_f16 : dots_bf16;
-    }
-#endif
-    (void)t;
-    return dots_real;
-}
+FOR_EACH_DTYPE(DOT_FUNCTIONS)
 
 /* w->sum [rows, ld] = features [first, first + depth) of a chunk, columns [col, col + n), n >=
  * LINEAR_SUMS: neighbours of a row are made together with columns a part of n further. */
@@ -104,7 +89,7 @@ static void multiply_dots(const linear_work *w, ptrdiff_t first, ptrdiff_t depth
                           ptrdiff_t n, ptrdiff_t ld)
 {
     const sa_matrix *m = &w->plan->weight;
-    dot_function *const *dots = dots_of(m->dtype);
+    dot_function *const *dots = OF_DTYPE(dots, m->dtype);
     const char *begin = m->data + first * m->row_stride + col * m->col_stride;
     for (ptrdiff_t i = 0; i < w->block->rows;) {
         const ptrdiff_t left = w->block->rows - i;
@@ -129,7 +114,7 @@ static void multiply_streams(const linear_work *w, ptrdiff_t first, ptrdiff_t de
                              ptrdiff_t n)
 {
     const sa_matrix *m = &w->plan->weight;
-    value_function *const(*functions)[STREAMS] = value_steps_of(m->dtype);
+    value_function *const(*functions)[STREAMS] = OF_DTYPE(value_steps, m->dtype);
     const char *columns = m->data + col * m->col_stride;
     real ones[STREAM_ROWS];
     for (int i = 0; i < STREAM_ROWS; i++) {

@@ -83,6 +83,20 @@ static SA_INLINE vec load_lanes(const char *p, sa_dtype t)
     return v_load_bytes(p);
 }
 
+/* MAKE(name, type) for each type that load_lanes reads, and of what it made as prefix_name that of t:
+ * the compiler knows the type in each */
+#if SA_UNIT_IS_F64
+#define FOR_EACH_DTYPE(MAKE) MAKE(real, REAL_DTYPE)
+#define OF_DTYPE(prefix, t) ((void)(t), prefix##_real)
+#else
+#define FOR_EACH_DTYPE(MAKE) \
+    MAKE(real, REAL_DTYPE)   \
+    MAKE(f16, SA_F16)        \
+    MAKE(bf16, SA_BF16)
+#define OF_DTYPE(prefix, t) \
+    ((t) == SA_F16 ? prefix##_f16 : (t) == SA_BF16 ? prefix##_bf16 : prefix##_real)
+#endif
+
 /* Whether load_lanes can read elements of type t that lie side by side. */
 static SA_INLINE bool is_contiguous(ptrdiff_t stride, sa_dtype t)
 {

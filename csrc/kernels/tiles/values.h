@@ -85,37 +85,22 @@ typedef void near_function(ptrdiff_t n_keys, const real *p, const char *v, ptrdi
     };
 #endif
 
-NEAR_BLOCKS(real, REAL_DTYPE)
-#if !SA_UNIT_IS_F64
-NEAR_BLOCKS(f16, SA_F16)
-NEAR_BLOCKS(bf16, SA_BF16)
-#endif
-
-static near_function *const (*near_of(sa_dtype t))[4]
-{
-#if !SA_UNIT_IS_F64
-    if (t != SA_F32) {
-        return t == SA_F16 ? near_f16 : near_bf16;
-    }
-#endif
-    (void)t;
-    return near_real;
-}
+FOR_EACH_DTYPE(NEAR_BLOCKS)
 
 /* w->part [rows, ldo] = p v over the keys [first, last), a part at a time: from memory for two rows,
  * from the first-level cache for the others */
 static void gather_near(const block_work *w, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
                         const real *p, const lane_rows *v)
 {
-    near_function *const(*functions)[4] = near_of(v->dtype);
+    near_function *const(*functions)[4] = OF_DTYPE(near, v->dtype);
     const ptrdiff_t n = w->ldo, size = dtype_size(v->dtype);
     for (ptrdiff_t key = first; key < last;) {
         const ptrdiff_t end = least(last, (key / NEAR_KEYS + 1) * NEAR_KEYS);
         for (ptrdiff_t i = 0; i < rows; i += 2) {
             near_function *const *widths = functions[i + 1 < rows];
             for (ptrdiff_t c = 0; c < n;) {
-                int width = 3;
-                while (!widths[width] || ((ptrdiff_t)LANES << width) > n - c) {
+                int width = log2_width(n - c);
+                while (!widths[width]) {
                     width--;
                 }
                 widths[width](end - key, p + i * SCORE_LD + key,
@@ -196,28 +181,14 @@ typedef void value_function(bool is_first, ptrdiff_t n, const real *p, ptrdiff_t
         {value_##name##_2x1, value_##name##_2x2, value_##name##_2x3, value_##name##_2x4}, \
     };
 
-VALUE_STEPS(real, REAL_DTYPE)
-#if !SA_UNIT_IS_F64
-VALUE_STEPS(f16, SA_F16)
-VALUE_STEPS(bf16, SA_BF16)
-#endif
-
-static value_function *const (*value_steps_of(sa_dtype t)) [STREAMS] {
-#if !SA_UNIT_IS_F64
-    if (t != SA_F32) {
-        return t == SA_F16 ? value_steps_f16 : value_steps_bf16;
-    }
-#endif
-    (void)t;
-    return value_steps_real;
-}
+FOR_EACH_DTYPE(VALUE_STEPS)
 
 /* part = p v over the keys of [first, last) in a part that starts at key `begin` of its stretch;
  * returns whether there are any. */
 static bool value_part(ptrdiff_t begin, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
                        ptrdiff_t n, const real *p, const lane_rows *v, real *part)
 {
-    value_function *const(*functions)[STREAMS] = value_steps_of(v->dtype);
+    value_function *const(*functions)[STREAMS] = OF_DTYPE(value_steps, v->dtype);
     bool is_first = true;
     for (ptrdiff_t j = begin; j < begin + PART_STEPS; j++) {
         ptrdiff_t at[STREAMS];
