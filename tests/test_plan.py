@@ -58,8 +58,9 @@ def plan(planner):
         group, scale, low, *rest = run.stdout.split()
         exact = [Fraction(float.fromhex(number)) for number in (scale, low)]
         keys, packed, fetches, threads, rows, blocks, chunks, last_first, *ends = map(int, rest)
+        ranges = list(zip(ends[::2], ends[1::2], strict=True))
         return Plan(int(group), *exact, keys, bool(packed), bool(fetches), threads, rows, blocks,
-                    chunks, bool(last_first), list(zip(ends[::2], ends[1::2], strict=True)))  # fmt: skip
+                    chunks, bool(last_first), ranges)  # fmt: skip
 
     return decide
 
