@@ -166,9 +166,7 @@ def test_mean_of_equal_values(unit, rng, dtype, n_q, n_k):
 def test_terms_beside_a_tiny_or_huge_scale(unit, rng, dtype, exponent, n_q):
     """What a product with the scale loses is far from the scale itself."""
     scale = 2.0**exponent
-    query, key = (
-        (rng.standard_normal((n, 4)) / np.sqrt(scale)).astype(dtype) for n in (n_q, 200)
-    )
+    query, key = ((rng.standard_normal((n, 4)) / np.sqrt(scale)).astype(dtype) for n in (n_q, 200))
     value = rng.standard_normal((200, 3)).astype(dtype)
     for level in (0, 1000):
         bias = (level + rng.standard_normal((n_q, 200))).astype(dtype)
