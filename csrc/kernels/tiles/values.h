@@ -99,10 +99,7 @@ static void gather_near(const block_work *w, ptrdiff_t first, ptrdiff_t last, pt
         for (ptrdiff_t i = 0; i < rows; i += 2) {
             near_function *const *widths = functions[i + 1 < rows];
             for (ptrdiff_t c = 0; c < n;) {
-                int width = log2_width(n - c);
-                while (!widths[width]) {
-                    width--;
-                }
+                const int width = log2_width(n - c); /* near rows have a function of any */
                 widths[width](end - key, p + i * SCORE_LD + key,
                               v->data + key * v->stride + c * size, v->stride, key == first,
                               w->part + i * n + c, n);

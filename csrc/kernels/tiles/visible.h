@@ -50,9 +50,6 @@ static SA_INLINE void find_visible_keys(const block_work *w, ptrdiff_t r, ptrdif
     const sa_plan *p = w->plan;
     *first = 0;
     *last = w->head->n_keys;
-    if (!p->causal && !p->has_window) {
-        return;
-    }
     const int64_t position = (int64_t)query_of(w, r) + w->head->query_offset;
     if (p->causal) {
         *last = clamp(position + 1, 0, *last);
