@@ -145,7 +145,7 @@ def test_flat_scores_over_long_positive_values(unit, rng, dtype, n_q):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("n_q", [1, 4, 16, 64])
-@pytest.mark.parametrize("n_k", [110, 448, 470, 512, 1100])
+@pytest.mark.parametrize("n_k", [110, 448, 470, 480, 500, 512, 1100])
 def test_mean_of_equal_values(unit, rng, dtype, n_q, n_k):
     """A column of one number, whose sum rounds the same way at every step: among thousands of such
     numbers are those that round worst. Each row has its own bias, and so its own p."""

@@ -5,7 +5,8 @@
  *
  *   real, vec, LANES                 number, vector of LANES numbers
  *   TILE_ROWS, TILE_VECTORS, MAX_ACCUMULATORS      shape of the register tile, see gemm_simd.h
- *   SCORE_PART                       products of a chain; 16 is 3 % faster than 8, which is exacter
+ *   SCORE_PART                       products of a chain; 16 is 3 % faster than 8, which is exacter.
+ *                                    VALUE_PART in gemm_simd.h follows it
  *   SPLIT_FACTOR                     whether the exponential has what rounding took from its factor,
  *                                    for one more multiply-add
  *   MAX_WIDENING_ROWS                up to so many rows of a block widen numbers of 16 bits each time
@@ -16,9 +17,9 @@
  *   v_add v_sub v_mul v_div v_fma    v_fma(a, b, c) = a b + c
  *   v_product_error(a, b, p)         a b - p exactly, for p = a b rounded
  *   v_max(a, b)                      a > b ? a : b, hence b if either is NaN
- *   v_abs v_copysign v_reduce_add v_reduce_max
+ *   v_abs v_copysign v_reduce_max
  *   v_is_zero(a)                     whether all of a are zeros
- *   v_reduce_add4(a, sum)            sum[i] = v_reduce_add(a[i]) for 4 vectors, but for rounding
+ *   v_reduce_add4(a, sum)            sum[i] = all lanes of a[i] added up, for 4 vectors
  *   wide, wide_zero, wide_add(w, a), wide_total(w)  sums of vectors in double (float units only)
  *   wide_add_at(w, p)                wide_add(w, v_load(p)), the halves straight from memory
  *   EXP2_BITS                        2^(s c - m): s c is rounded to 2^-EXP2_BITS

@@ -53,13 +53,6 @@ static SA_INLINE vec v_copysign(vec magnitude, vec sign)
     return _mm256_or_ps(_mm256_andnot_ps(bit, magnitude), _mm256_and_ps(bit, sign));
 }
 
-static SA_INLINE real v_reduce_add(vec a)
-{
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-
 /* sum[i] = all lanes of a[i] */
 static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
 {

@@ -52,15 +52,6 @@ static SA_INLINE vec v_copysign(vec magnitude, vec sign)
     return _mm512_or_ps(_mm512_andnot_ps(bit, magnitude), _mm512_and_ps(bit, sign));
 }
 
-/* Halves onto each other; the last step of both reductions is the same in every vocabulary. */
-static SA_INLINE real v_reduce_add(vec a)
-{
-    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-
 /* sum[i] = all lanes of a[i] */
 static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
 {

@@ -45,13 +45,6 @@ static SA_INLINE vec v_copysign(vec magnitude, vec sign)
     return _mm512_or_pd(_mm512_andnot_pd(bit, magnitude), _mm512_and_pd(bit, sign));
 }
 
-static SA_INLINE real v_reduce_add(vec a)
-{
-    const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
-    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
-}
-
 /* sum[i] = all lanes of a[i] */
 static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
 {

@@ -58,13 +58,11 @@ static SA_INLINE void v_transpose(vec r[LANES])
     }
 }
 
-static SA_INLINE real v_reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
-
 /* sum[i] = all lanes of a[i] */
 static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
 {
     for (int i = 0; i < 4; i++) {
-        sum[i] = v_reduce_add(a[i]);
+        sum[i] = (a[i][0] + a[i][2]) + (a[i][1] + a[i][3]);
     }
 }
 

@@ -40,13 +40,11 @@ static SA_INLINE void v_transpose(vec r[LANES])
     r[1][0] = x;
 }
 
-static SA_INLINE real v_reduce_add(vec a) { return a[0] + a[1]; }
-
 /* sum[i] = all lanes of a[i] */
 static SA_INLINE void v_reduce_add4(const vec *a, real *sum)
 {
     for (int i = 0; i < 4; i++) {
-        sum[i] = v_reduce_add(a[i]);
+        sum[i] = a[i][0] + a[i][1];
     }
 }
 #endif

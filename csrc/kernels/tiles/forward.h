@@ -49,10 +49,10 @@ static void take_chunk(block_work *w, const row_state *st, ptrdiff_t chunk, cons
     }
 }
 
-/* to = (o + e) alpha / l, e NULL for zeros, or 0 if l is 0: a row that saw nothing. 1 / l is a sum
- * of two numbers, so that products with it lose no more than a division, which takes many times as
- * long. Adding 0 makes every zero a positive one. Returns whether a finite denominator met a sum that
- * is not finite. */
+/* to = (o + e) alpha / l, e NULL for zeros, or 0 if l is 0: a row that saw nothing. inverse = 1 / l
+ * becomes a sum of two numbers, so that products with it lose no more than a division, which takes
+ * many times as long. Adding 0 makes every zero a positive one. Returns whether a finite denominator
+ * met a sum that is not finite. */
 static SA_INLINE bool divide_row(real *to, const real *o, const real *e, ptrdiff_t n, double l,
                                  double inverse, real alpha)
 {
@@ -127,12 +127,12 @@ static SA_INLINE ptrdiff_t finish_rows_of(block_work *w, const row_state *st, co
     const sa_matrix out = w->head->out;
     const ptrdiff_t head_stride = w->head->out_head_stride, n_rows = w->n_rows;
     const ptrdiff_t ldo = w->ldo, d_v = w->plan->d_v;
-    const bool in_place = plain || writes_in_place(w);
+    const bool in_place = plain || writes_in_place(w), again = !plain && w->headroom > 0;
     const real *e = !plain && is_merged(w) ? st->e : NULL;
     real *o = st->o;
     ptrdiff_t count = 0;
     for (ptrdiff_t r = 0; r < n_rows; r++, o += ldo, e += e ? ldo : 0) {
-        if (!plain && w->headroom > 0 && !w->overflowed[r]) {
+        if (again && !w->overflowed[r]) {
             continue;
         }
         real m = st->m[r], alpha = 1;
@@ -151,11 +151,11 @@ static SA_INLINE ptrdiff_t finish_rows_of(block_work *w, const row_state *st, co
         if (!in_place) {
             store_row(to, out.col_stride, out.dtype, o, d_v);
         }
-        if (!plain && w->headroom == 0) {
+        if (!plain && !again) {
             store_lse(w, r, m, l);
             st->m[r] = m;
         }
-        if (plain || w->headroom == 0) {
+        if (!again) {
             st->l[r].sum = inverse;
         }
     }

@@ -83,8 +83,8 @@ static SA_INLINE vec load_lanes(const char *p, sa_dtype t)
     return v_load_bytes(p);
 }
 
-/* MAKE(name, type) for each type that load_lanes reads, and of what it made as prefix_name that of t:
- * the compiler knows the type in each */
+/* FOR_EACH_DTYPE: MAKE(name, type) for each element type that load_lanes reads, so that the compiler
+ * knows it there. OF_DTYPE: of prefix_real, prefix_f16, prefix_bf16 made so, the one for type t. */
 #if SA_UNIT_IS_F64
 #define FOR_EACH_DTYPE(MAKE) MAKE(real, REAL_DTYPE)
 #define OF_DTYPE(prefix, t) ((void)(t), prefix##_real)

@@ -85,10 +85,10 @@ static gemm_depth score_depth(const block_work *w)
  * rows was taken against each panel. Where rows are few, memory would else idle while they compute. */
 static SA_INLINE void fetch_ahead(const block_work *w, key_tile *tile)
 {
-    const ptrdiff_t n_groups = (w->n_rows + TILE_ROWS - 1) / TILE_ROWS;
-    const ptrdiff_t end = least(w->fetch_end, tile->key + 2 * tile->n);
-    const ptrdiff_t share = least((NR + n_groups - 1) / n_groups, end - tile->ahead);
-    if (share > 0) {
+    const ptrdiff_t left = least(w->fetch_end, tile->key + 2 * tile->n) - tile->ahead;
+    if (left > 0) {
+        const ptrdiff_t n_groups = (w->n_rows + TILE_ROWS - 1) / TILE_ROWS;
+        const ptrdiff_t share = least((NR + n_groups - 1) / n_groups, left);
         prefetch_rows(&w->head->key, tile->ahead, share, w->plan->d);
         prefetch_rows(&w->head->value, tile->ahead, share, w->plan->d_v);
         tile->ahead += share;

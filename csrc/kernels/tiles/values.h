@@ -56,34 +56,28 @@ typedef void near_function(ptrdiff_t n_keys, const real *p, const char *v, ptrdi
         near_block(rows, vectors, dtype, n_keys, p, v, v_stride, is_first, sum, n);              \
     }
 
-/* near_NAME[rows - 1][log2 vectors] for v of one type */
+/* What there is of rows of 8 vectors */
 #if MAX_ACCUMULATORS >= 24
-#define NEAR_BLOCKS(name, dtype)                                                      \
-    NEAR_BLOCK(name, 1, 1, dtype)                                                     \
-    NEAR_BLOCK(name, 1, 2, dtype)                                                     \
-    NEAR_BLOCK(name, 1, 4, dtype)                                                     \
-    NEAR_BLOCK(name, 1, 8, dtype)                                                     \
-    NEAR_BLOCK(name, 2, 1, dtype)                                                     \
-    NEAR_BLOCK(name, 2, 2, dtype)                                                     \
-    NEAR_BLOCK(name, 2, 4, dtype)                                                     \
-    NEAR_BLOCK(name, 2, 8, dtype)                                                     \
-    static near_function *const near_##name[2][4] = {                                 \
-        {near_##name##_1x1, near_##name##_1x2, near_##name##_1x4, near_##name##_1x8}, \
-        {near_##name##_2x1, near_##name##_2x2, near_##name##_2x4, near_##name##_2x8}, \
-    };
+#define NEAR_WIDEST(x) x
 #else
-#define NEAR_BLOCKS(name, dtype)                                         \
-    NEAR_BLOCK(name, 1, 1, dtype)                                        \
-    NEAR_BLOCK(name, 1, 2, dtype)                                        \
-    NEAR_BLOCK(name, 1, 4, dtype)                                        \
-    NEAR_BLOCK(name, 2, 1, dtype)                                        \
-    NEAR_BLOCK(name, 2, 2, dtype)                                        \
-    NEAR_BLOCK(name, 2, 4, dtype)                                        \
-    static near_function *const near_##name[2][4] = {                    \
-        {near_##name##_1x1, near_##name##_1x2, near_##name##_1x4, NULL}, \
-        {near_##name##_2x1, near_##name##_2x2, near_##name##_2x4, NULL}, \
-    };
+#define NEAR_WIDEST(x)
 #endif
+
+/* near_NAME_ROWS[log2 vectors] for v of one type */
+#define NEAR_WIDTHS(name, rows, dtype)                                                \
+    NEAR_BLOCK(name, rows, 1, dtype)                                                  \
+    NEAR_BLOCK(name, rows, 2, dtype)                                                  \
+    NEAR_BLOCK(name, rows, 4, dtype)                                                  \
+    NEAR_WIDEST(NEAR_BLOCK(name, rows, 8, dtype))                                     \
+    static near_function *const near_##name##_##rows[4] = {                           \
+        near_##name##_##rows##x1, near_##name##_##rows##x2, near_##name##_##rows##x4, \
+        NEAR_WIDEST(near_##name##_##rows##x8)};
+
+/* near_NAME[rows - 1][log2 vectors] */
+#define NEAR_BLOCKS(name, dtype) \
+    NEAR_WIDTHS(name, 1, dtype)  \
+    NEAR_WIDTHS(name, 2, dtype)  \
+    static near_function *const *const near_##name[2] = {near_##name##_1, near_##name##_2};
 
 FOR_EACH_DTYPE(NEAR_BLOCKS)
 
@@ -92,7 +86,7 @@ FOR_EACH_DTYPE(NEAR_BLOCKS)
 static void gather_near(const block_work *w, ptrdiff_t first, ptrdiff_t last, ptrdiff_t rows,
                         const real *p, const lane_rows *v)
 {
-    near_function *const(*functions)[4] = OF_DTYPE(near, v->dtype);
+    near_function *const *const *functions = OF_DTYPE(near, v->dtype);
     const ptrdiff_t n = w->ldo, size = dtype_size(v->dtype);
     for (ptrdiff_t key = first; key < last;) {
         const ptrdiff_t end = least(last, (key / NEAR_KEYS + 1) * NEAR_KEYS);
