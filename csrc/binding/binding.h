@@ -100,6 +100,13 @@ int sa_view_score_term(sa_input *input, const char *name, bool allow_bool);
 /* Describe an array as it lies in memory. */
 void sa_fill_tensor(sa_tensor *tensor, PyArrayObject *array, sa_dtype dtype);
 
+/* ---- handler.c: new arrays for results ---- */
+
+/* Once, before the first array. */
+int sa_begin_results(void);
+/* C-contiguous, not cleared. */
+PyArrayObject *sa_new_result(sa_dtype dtype, int n_dims, const ptrdiff_t *shape);
+
 /* ---- outputs.c: the arrays that receive the results ---- */
 
 /* One result. given is the caller's array or NULL; filled is what the core writes: given, a new

@@ -158,7 +158,7 @@ static int start_core(void)
 
 static int execute_module(PyObject *module)
 {
-    if (PyArray_ImportNumPyAPI() < 0 || start_core() < 0 ||
+    if (PyArray_ImportNumPyAPI() < 0 || start_core() < 0 || sa_begin_results() < 0 ||
         sa_intern_names(&sa_attention_signature) < 0 ||
         sa_intern_names(&set_num_threads_signature) < 0 ||
         PyModule_AddFunctions(module, sa_probe_methods) < 0) {

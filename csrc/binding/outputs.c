@@ -144,12 +144,7 @@ static bool needs_temporary(const sa_output *output, const sa_input *inputs, int
 static int allocate(sa_output *output)
 {
     sa_tensor *tensor = &output->tensor;
-    PyArray_Descr *descr = sa_new_descr(tensor->dtype);
-    if (descr == NULL) {
-        return -1;
-    }
-    output->filled = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, tensor->n_dims,
-                                                           tensor->shape, NULL, NULL, 0, NULL);
+    output->filled = sa_new_result(tensor->dtype, tensor->n_dims, tensor->shape);
     if (output->filled == NULL) {
         return -1;
     }

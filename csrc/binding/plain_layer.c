@@ -90,14 +90,10 @@ static int make_array(layer_call *call, int which, ptrdiff_t width)
     for (int i = 0; i < x->n_dims; i++) {
         shape[i] = i < x->n_dims - 1 ? x->shape[i] : width;
     }
-    PyArray_Descr *descr = sa_new_descr(x->dtype);
-    PyObject *array = descr == NULL ? NULL
-                                    : PyArray_NewFromDescr(&PyArray_Type, descr, x->n_dims, shape,
-                                                           NULL, NULL, 0, NULL);
-    if (array == NULL) {
+    call->arrays[which] = sa_new_result(x->dtype, x->n_dims, shape);
+    if (call->arrays[which] == NULL) {
         return -1;
     }
-    call->arrays[which] = (PyArrayObject *)array;
     sa_fill_tensor(tensor, call->arrays[which], x->dtype);
     return 0;
 }

@@ -21,6 +21,7 @@
 
 #include "arena.h"
 #include "cpu.h"
+#include "results.h"
 #include "seam.h"
 
 enum { MAX_THREADS = 1024, POLL_NS = 50000000, SPIN_NS = 20000 };
@@ -169,10 +170,12 @@ static void before_fork(void)
         pool.taken = false;
     }
     sa_arena_before_fork();
+    sa_results_before_fork();
 }
 
 static void after_fork_in_parent(void)
 {
+    sa_results_after_fork();
     sa_arena_after_fork();
     pthread_mutex_unlock(&pool.lock);
 }
@@ -186,6 +189,7 @@ static void after_fork_in_child(void)
     pool.taken = pool.quit = false;
     pool.wanted = pool.n_inside = 0;
     pool.n_forks++;
+    sa_results_after_fork();
     sa_arena_after_fork();
     pthread_mutex_unlock(&pool.lock);
 }
@@ -213,6 +217,7 @@ __attribute__((destructor)) static void end_pool(void)
     pthread_mutex_unlock(&pool.lock);
     if (idle) {
         sa_arena_free_all();
+        sa_results_free_all();
     }
 }
 

@@ -5,7 +5,6 @@
 #include "seam.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -22,15 +21,15 @@ static void sa_test_counts_blocks(int more) { (void)more; }
  * half of a huge page on it is asked for as whole ones, as NumPy does for its arrays. */
 void *sa_alloc(size_t bytes)
 {
-    enum { CACHE_LINE = 64, HUGE_PAGE = 1 << 21 };
-    const size_t unit = bytes < HUGE_PAGE / 2 ? CACHE_LINE : HUGE_PAGE;
-    if (bytes > PTRDIFF_MAX - HUGE_PAGE || sa_test_refuses()) {
+    enum { CACHE_LINE = 64 };
+    const size_t unit = bytes < SA_HUGE_PAGE / 2 ? CACHE_LINE : SA_HUGE_PAGE;
+    if (bytes > PTRDIFF_MAX - SA_HUGE_PAGE || sa_test_refuses()) {
         return NULL;
     }
     const size_t whole = (bytes + unit - 1) / unit * unit;
     void *memory = aligned_alloc(unit, whole);
 #ifdef MADV_HUGEPAGE
-    if (memory && unit == HUGE_PAGE) {
+    if (memory && unit == SA_HUGE_PAGE) {
         (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish: what it says changes nothing */
     }
 #endif
@@ -42,6 +41,16 @@ void sa_free(void *memory)
 {
     sa_test_counts_blocks(memory ? -1 : 0);
     free(memory);
+}
+
+bool sa_lend(void *memory, size_t bytes)
+{
+#ifdef MADV_FREE
+    return madvise(memory, bytes, MADV_FREE) == 0;
+#else
+    (void)memory, (void)bytes;
+    return false;
+#endif
 }
 
 int sa_thread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),

@@ -126,6 +126,16 @@ sa_status sa_forward(const sa_problem *problem, const sa_sizes *sizes, const sa_
 /* Bytes of scratch memory that sa_forward would take, and how many threads it would use at most. */
 size_t sa_scratch_bytes(const sa_problem *problem, const sa_sizes *sizes, int *n_threads);
 
+/* Memory for a result of SA_LARGE_RESULT bytes or more, which malloc would give back to the system
+ * each time: up to 1 GiB of what was given back here stays with the process, for the system to take
+ * when it needs memory. 64-byte aligned, not cleared; NULL without memory. */
+#define SA_LARGE_RESULT ((size_t)32 << 20)
+void *sa_result_take(size_t bytes);
+/* realloc: memory may be NULL. */
+void *sa_result_resize(void *memory, size_t bytes);
+/* memory may be NULL. */
+void sa_result_give(void *memory);
+
 /* Some keys of each query, of which the weights are added up: key first ... last, or the same counted
  * from the query's position; or, with T the token at the query's position p, all keys j + first
  * where j < p has token T (first is 0 or 1). */

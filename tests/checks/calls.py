@@ -26,6 +26,8 @@ Q, K, V = _new(2, 4, 40, 16), _new(2, 2, 70, 16), _new(2, 2, 70, 24)
 # Long enough for threads, the second so few rows that chunks of keys are shared out.
 LONG = [_new(2, 300, 32) for _ in range(3)]
 DECODE = _new(4, 1, 32), _new(4, 5000, 32), _new(4, 5000, 32)
+# A result of 32 MiB, whose memory the core keeps.
+MANY = _new(2**13, 1), _new(1, 1), _new(1, 2**10)
 MASK = _rng.random((40, 70)) < 0.8
 BIAS = _new(4, 40, 70, dtype=np.float64)
 OUT, WEIGHTS = np.empty((2, 4, 40, 24), np.float32), np.empty((2, 4, 40, 70), np.float32)
@@ -67,6 +69,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "threads, weights": _attention(*LONG, num_threads=3, return_weights=True),
     "threads, mean": _attention(*LONG, num_threads=3, return_weights="mean"),
     "many threads": _attention(*LONG, num_threads=80),
+    "large result": _attention(*MANY),
     "decode": _attention(*DECODE, num_threads=3, return_lse=True),
     "out": _attention(Q, K, V, out=OUT, num_threads=2),
     "out and weights": _attention(Q, K, V, return_weights=True, out=(OUT, WEIGHTS)),

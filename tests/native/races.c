@@ -1,8 +1,8 @@
 /* races.c -- many threads in the core at once, for ThreadSanitizer.
  *
- *   races ROUNDS      callers that share the pool, settings that change meanwhile, calls that are
- *                     interrupted, forks of an idle and of a busy process; every result has the
- *                     bits of one thread alone
+ *   races ROUNDS      callers that share the pool and the memory of results, settings that change
+ *                     meanwhile, calls that are interrupted, forks of an idle and of a busy process;
+ *                     every result has the bits of one thread alone
  *   races --plant     a race on purpose
  */
 #define _GNU_SOURCE
@@ -39,7 +39,7 @@ static int poll_interrupts(void *context)
     return 1;
 }
 
-/* The shared problem into memory of this caller. */
+/* The shared problem into a result of this caller. */
 static sa_status compute(char *out, int num_threads, int (*poll)(void *))
 {
     sa_error error;
@@ -55,22 +55,22 @@ static sa_status compute(char *out, int num_threads, int (*poll)(void *))
 static bool is_right(char *out, int num_threads)
 {
     const size_t n = shared.arrays[A_OUT].n_bytes;
-    memset(out, 0xFF, n);
-    return compute(out, num_threads, poll_never) == SA_OK && memcmp(out, expected, n) == 0;
+    return out && memset(out, 0xFF, n) && compute(out, num_threads, poll_never) == SA_OK &&
+           memcmp(out, expected, n) == 0;
 }
 
 static void *call_again_and_again(void *number)
 {
     const int me = *(const int *)number;
-    char *out = malloc(shared.arrays[A_OUT].n_bytes);
-    for (long i = 0; i < n_rounds && out; i++) {
+    for (long i = 0; i < n_rounds; i++) {
+        char *out = sa_result_take(SA_LARGE_RESULT);
         const bool right = is_right(out, 1 + (int)(i + me) % max_threads);
         atomic_fetch_add(right ? &n_right : &n_wrong, 1);
         if (me == 0 && compute(out, max_threads, poll_interrupts) == SA_INTERRUPTED) {
             atomic_fetch_add(&n_interrupted, 1);
         }
+        sa_result_give(out);
     }
-    free(out);
     return NULL;
 }
 
@@ -93,9 +93,11 @@ static void fork_and_compute(void)
 {
     const pid_t child = fork();
     if (child == 0) {
-        char *out = malloc(shared.arrays[A_OUT].n_bytes);
         alarm(60);
-        _exit(out && is_right(out, 3) ? 0 : 1);
+        char *out = sa_result_take(SA_LARGE_RESULT);
+        const bool right = is_right(out, 3);
+        sa_result_give(out);
+        _exit(right ? 0 : 1);
     }
     int status = -1;
     const bool ended = waitpid(child, &status, 0) == child;

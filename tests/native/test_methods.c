@@ -8,7 +8,14 @@
 #include <stdlib.h>
 
 #include "../../csrc/core/arena.h"
+#include "../../csrc/core/results.h"
 #include "test_build.h"
+
+static void free_kept(void)
+{
+    sa_arena_free_all();
+    sa_results_free_all();
+}
 
 static PyObject *refuse(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -18,14 +25,14 @@ static PyObject *refuse(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     const long n_requests = sa_test_count_requests();
-    sa_arena_free_all(); /* what a call kept would serve the next without a request */
+    free_kept(); /* what a call kept would serve the next without a request */
     sa_test_refuse(first, all_after);
     return PyLong_FromLong(n_requests);
 }
 
 static PyObject *count_blocks(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    sa_arena_free_all();
+    free_kept();
     return PyLong_FromLong(sa_test_count_blocks());
 }
 

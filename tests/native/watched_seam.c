@@ -27,6 +27,12 @@ void sa_free(void *memory)
     }
 }
 
+bool sa_lend(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes;
+    return false;
+}
+
 int sa_thread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                      void *argument)
 {
