@@ -143,3 +143,21 @@ def test_empty_out(unit):
     out = np.empty((2, 0, 3), np.float32)
     key, value = np.ones((2, 4, 5), np.float32), np.ones((2, 4, 3), np.float32)
     assert selfattn.attention(empty, key, value, out=out) is out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("begin", range(3))
+def test_weights_past_the_caches(unit, rng, dtype, begin):
+    """From 8 million weights on whole vectors are streamed to memory: the same bits, and nothing
+    beside the rows, which begin at every place between two boundaries."""
+    n = 2897
+    q, k, v = (x[0] for x in qkv(rng, n, n, 2, dtype=dtype))
+    options = {"window": (1500, 300), "return_weights": True}
+    spread = np.full((n, 2 * n), np.nan, dtype)
+    selfattn.attention(q, k, v, out=(None, spread[:, ::2]), **options)
+    wide = np.full((n, n + 7), 7, dtype)
+    selfattn.attention(q, k, v, out=(None, wide[:, begin : begin + n]), **options)
+    assert same_bits(wide[:, begin : begin + n], spread[:, ::2])
+    assert (wide[:, :begin] == 7).all()
+    assert (wide[:, begin + n :] == 7).all()
+    assert same_bits(selfattn.attention(q, k, v, **options)[1], spread[:, ::2])

@@ -146,7 +146,7 @@ def test_a_thread_for_400_000_multiply_adds(plan, n_q, n_k, d, d_v, planes, thre
     (1536, 1, 8, 8, 0, 1536, 1), (1537, 1, 8, 8, 0, 792, 2), (800, 4, 8, 8, 0, 1080, 3),
     (4096, 1, 64, 64, 0, 1368, 3), (7680, 1, 340, 0, 0, 1536, 5), (7680, 1, 341, 0, 0, 1296, 6),
     (7680, 1, 0, 170, 0, 1536, 5), (7680, 1, 0, 171, 0, 1296, 6), (2000, 1, 256, 256, 0, 672, 3),
-    (2000, 1, 1000, 1000, 0, 96, 21), (100, 1, 9999, 9999, 0, 72, 2), (2000, 1, 8, 8, 1, 408, 5),
+    (2000, 1, 1000, 1000, 0, 96, 21), (100, 1, 9999, 9999, 0, 72, 2), (2000, 1, 8, 8, 1, 504, 4),
 ])  # fmt: skip
 def test_blocks_of_rows_fit_in_4_mib_and_are_about_equal(
     plan, n_q, n_heads, d, d_v, keeps_p, rows, blocks
@@ -157,11 +157,12 @@ def test_blocks_of_rows_fit_in_4_mib_and_are_about_equal(
 
 
 @pytest.mark.parametrize(("n_k", "rows"), [
-    (341, 1536), (342, 1296), (2730, 192), (2731, 96), (21_845, 96), (21_846, 72), (29_127, 72),
+    (341, 1536), (342, 1296), (2730, 192), (2731, 168), (3640, 144), (3641, 144), (14_563, 144),
+    (14_564, 120), (17_476, 120), (17_477, 96), (21_845, 96), (21_846, 72), (29_127, 72),
     (29_128, 48), (43_690, 48), (43_691, 24), (1_000_000, 24),
 ])  # fmt: skip
 def test_kept_weights_fit_in_2_mib_or_8(plan, n_k, rows):
-    """More than 2 where that would leave fewer than 96 rows, more than 8 for fewer than 24."""
+    """More than 2 where that would leave fewer than 144 rows, more than 8 for fewer than 24."""
     assert plan(n_q=7680, n_k=n_k, keeps_p=1).block_rows == rows
     assert plan(n_q=7680, n_k=n_k).block_rows == 1536
 

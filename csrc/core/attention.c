@@ -144,6 +144,9 @@ static sa_status forward_chunks(call *c, ptrdiff_t n_blocks, size_t bytes,
     return status;
 }
 
+/* Weights from which on they would fill the caches rather than wait in them for the reader. */
+static const double MIN_STREAMED = 8e6;
+
 /* Where a block's keys are spread over threads, none of them has P of whole rows. */
 static void plan_schedule(call *c, const sa_problem *p)
 {
@@ -151,6 +154,8 @@ static void plan_schedule(call *c, const sa_problem *p)
     const bool mean = sa_wants_mean(p, z);
     const int n_threads = p->num_threads > 0 ? p->num_threads : sa_get_num_threads();
     c->plan.keeps_p = p->weights != SA_WEIGHTS_NONE;
+    c->plan.streams =
+        (double)z->n_batch * (double)z->n_heads * (double)z->n_q * (double)z->n_k >= MIN_STREAMED;
     c->schedule =
         sa_plan_schedule(&c->plan, z->n_batch * z->n_kv_heads, mean ? z->n_kv_heads : 1, n_threads);
     c->plan.keeps_p = c->plan.keeps_p && (mean || c->schedule.n_chunks == 1);

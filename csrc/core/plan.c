@@ -20,9 +20,14 @@ enum { LEAST_TILE_KEYS = 128, MAX_TILE_BYTES = 1 << 20, MAX_FEW_TILE_BYTES = 1 <
 enum { MAX_FETCHING_ROWS = 128, MAX_FETCHED_TILE_BYTES = 1 << 18 };
 
 /* What a block keeps while it walks over the keys is met once per tile: the third-level cache will
- * do, and packing is shared by many rows. P of its rows is written and read but once each, so that a
- * larger one's only price is memory. */
-enum { MAX_BLOCK_BYTES = 1 << 22, MAX_KEPT_BYTES = 1 << 21, MOST_KEPT_BYTES = 1 << 23 };
+ * do, and packing is shared by many rows. P of its rows is written and read but once each: it may be
+ * larger where few rows would pack all keys again and again, at the price of memory. */
+enum {
+    MAX_BLOCK_BYTES = 1 << 22,
+    MAX_KEPT_BYTES = 1 << 21,
+    KEEPING_ROWS = 144,
+    MOST_KEPT_BYTES = 1 << 23
+};
 
 /* Multiply-adds below which a second thread costs more than it brings: about 20 us of work. */
 static const double MIN_WORK_PER_THREAD = 4e5;
@@ -97,9 +102,11 @@ static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_items, int n
     const ptrdiff_t bytes_per_row = 8 * (plan->d + 2 * plan->d_v + 1);
     const ptrdiff_t kept_per_row = plan->keeps_p ? 4 * plan->n_k : 0;
     ptrdiff_t block = SA_MAX_BLOCK_ROWS;
-    while (block > SA_BLOCK_ROWS &&
-           (block * bytes_per_row > MAX_BLOCK_BYTES || block * kept_per_row > MAX_KEPT_BYTES)) {
+    while (block > SA_BLOCK_ROWS && block * bytes_per_row > MAX_BLOCK_BYTES) {
         block -= SA_BLOCK_ROWS;
+    }
+    while (block > KEEPING_ROWS && block * kept_per_row > MAX_KEPT_BYTES) {
+        block -= SA_SCORE_ROWS;
     }
     while (block > SA_SCORE_ROWS && block * kept_per_row > MOST_KEPT_BYTES) {
         block -= SA_SCORE_ROWS;

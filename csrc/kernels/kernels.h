@@ -48,6 +48,7 @@ typedef struct {
     bool packed_keys;   /* scores through packed K panels; else by dot products along d */
     bool fetches_ahead; /* while a tile is worked on, the next is asked for */
     bool keeps_p;       /* forward keeps P of whole rows in its workspace, to make weights of it */
+    bool streams;       /* weights are so many that they go past the caches */
 } sa_plan;
 
 /* One key head of one batch entry with the query heads that read it. */

@@ -12,6 +12,8 @@
  *   MAX_WIDENING_ROWS                up to so many rows of a block widen numbers of 16 bits each time
  *                                    they read them
  *   v_zero v_set1 v_load v_store     loads and stores need no alignment
+ *   v_stream(p, a)                   v_store past the caches, p aligned to a vector; after the last,
+ *                                    v_end_streams(), for other threads to see them
  *   v_store_column(p, a)             v_store, of which the first TILE_ROWS numbers count, if there are
  *                                    more; others may be left as they were
  *   v_add v_sub v_mul v_div v_fma    v_fma(a, b, c) = a b + c

@@ -178,6 +178,8 @@ EMU __m512 emu_permutexvar_ps(__m512i at, __m512 a)
 #define _mm512_loadu_pd emu_loadu_pd
 #define _mm512_storeu_ps emu_storeu
 #define _mm512_storeu_pd emu_storeu_pd
+#define _mm512_stream_ps emu_storeu
+#define _mm512_stream_pd emu_storeu_pd
 #define _mm512_add_ps(a, b) ((a) + (b))
 #define _mm512_add_pd(a, b) ((a) + (b))
 #define _mm512_sub_ps(a, b) ((a) - (b))

@@ -36,6 +36,8 @@ static SA_INLINE vec v_pinned(vec a)
 }
 
 static SA_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
+static SA_INLINE void v_stream(real *p, vec a) { _mm256_stream_ps(p, a); }
+static SA_INLINE void v_end_streams(void) { _mm_sfence(); }
 static SA_INLINE void v_store_column(real *p, vec a) { v_store(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }

@@ -28,6 +28,8 @@ static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
 static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
+static SA_INLINE void v_stream(real *p, vec a) { _mm512_stream_ps(p, a); }
+static SA_INLINE void v_end_streams(void) { _mm_sfence(); }
 
 _Static_assert(TILE_ROWS <= 8, "half a vector holds a column of the register tile");
 

@@ -28,6 +28,8 @@ static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
 static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { _mm512_storeu_pd(p, a); }
+static SA_INLINE void v_stream(real *p, vec a) { _mm512_stream_pd(p, a); }
+static SA_INLINE void v_end_streams(void) { _mm_sfence(); }
 static SA_INLINE void v_store_column(real *p, vec a) { v_store(p, a); }
 static SA_INLINE vec v_add(vec a, vec b) { return _mm512_add_pd(a, b); }
 static SA_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_pd(a, b); }

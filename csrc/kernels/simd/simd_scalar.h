@@ -23,6 +23,8 @@ static SA_INLINE vec v_fetch(const void *p) { return v_load_bytes(p); }
 static SA_INLINE vec v_pinned(vec a) { return a; }
 
 static SA_INLINE void v_store(real *p, vec a) { memcpy(p, &a, sizeof a); }
+static SA_INLINE void v_stream(real *p, vec a) { v_store(p, a); }
+static SA_INLINE void v_end_streams(void) {}
 static SA_INLINE void v_store_column(real *p, vec a) { v_store(p, a); }
 
 /* b where `where` is all ones, else a */

@@ -57,11 +57,26 @@ static SA_NOINLINE void keep_groups(block_work *w, const key_tile *tile, const r
     }
 }
 
-/* to[0, n) = p inverse power; to may be p */
-static void finish_kept_tile(real *to, const real *p, ptrdiff_t n, real inverse, real power)
+/* Numbers before the first whole vector of memory */
+static ptrdiff_t count_unaligned(const real *p)
+{
+    return (ptrdiff_t)(-(uintptr_t)p % sizeof(vec) / sizeof(real));
+}
+
+/* to[0, n) = p inverse power; to may be p, but not of a stream */
+static void finish_kept_tile(real *to, const real *p, ptrdiff_t n, real inverse, real power,
+                             bool streams)
 {
     const vec a = v_set1(inverse), b = v_set1(power);
     ptrdiff_t j = 0;
+    if (streams) {
+        for (const ptrdiff_t head = least(count_unaligned(to), n); j < head; j++) {
+            to[j] = p[j] * inverse * power;
+        }
+        for (; j + LANES <= n; j += LANES) {
+            v_stream(to + j, v_mul(v_mul(v_load(p + j), a), b));
+        }
+    }
     for (; j + LANES <= n; j += LANES) {
         v_store(to + j, v_mul(v_mul(v_load(p + j), a), b));
     }
@@ -77,14 +92,16 @@ static real *kept_row(const block_work *w, ptrdiff_t r, ptrdiff_t key)
 
 /* to[0, n) = weights of row r for the tile of n keys from key on, where its P was kept; w->total as
  * finish_rows leaves it. */
-static void finish_kept(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n, real *to)
+static void finish_kept(const block_work *w, ptrdiff_t r, ptrdiff_t key, ptrdiff_t n, real *to,
+                        bool streams)
 {
     const real m_tile = w->tile_m[r * count_tiles(w) + key / w->plan->tile_keys];
     const real inverse = (real)w->total.l[r].sum;
     if (inverse != inverse) {
         spread_nan(w, r, key, n, to);
     } else if (m_tile == m_tile && inverse != 0) {
-        finish_kept_tile(to, kept_row(w, r, key), n, inverse, power_between(m_tile, w->total.m[r]));
+        finish_kept_tile(to, kept_row(w, r, key), n, inverse, power_between(m_tile, w->total.m[r]),
+                         streams);
     } else { /* saw none of it */
         memset(to, 0, (size_t)n * sizeof(real));
     }

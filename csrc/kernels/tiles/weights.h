@@ -100,13 +100,16 @@ static void write_kept_weights(const block_work *w)
         for (ptrdiff_t key = 0; key < w->plan->n_k; key += w->plan->tile_keys) {
             const ptrdiff_t n = tile_at(w, key).n;
             if (in_place) {
-                finish_kept(w, r, key, n, (real *)(void *)weights_row(w, r, key));
+                finish_kept(w, r, key, n, (real *)(void *)weights_row(w, r, key), w->plan->streams);
             } else {
                 real *p = kept_row(w, r, key);
-                finish_kept(w, r, key, n, p);
+                finish_kept(w, r, key, n, p, false);
                 store_weights_row(w, r, key, n, p);
             }
         }
+    }
+    if (w->plan->streams) {
+        v_end_streams();
     }
 }
 
@@ -139,7 +142,7 @@ static void add_to_mean(const block_work *w, double *sum)
         for (ptrdiff_t key = 0; key < n_k; key += w->plan->tile_keys) {
             const ptrdiff_t n = tile_at(w, key).n;
             real *p = kept_row(w, r, key);
-            finish_kept(w, r, key, n, p);
+            finish_kept(w, r, key, n, p, false);
             for (ptrdiff_t j = 0; j < n; j++) {
                 to[key + j] += (double)p[j];
             }
