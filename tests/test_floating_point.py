@@ -219,7 +219,7 @@ def test_register_after_every_call():
 def test_register_on_the_threads_of_the_pool(tmp_path, word):
     """Each of two is born under the caller's word, computes under the kernels', and ends as it
     began; so does the caller. 0x9FC0 in all three items."""
-    program = compile_program(tmp_path, "control_word", "pool", "arena", "cpu")
+    program = compile_program(tmp_path, "control_word", "pool", "arena", "results", "cpu")
     run = subprocess.run(
         [program, hex(word)], capture_output=True, text=True, timeout=60, check=True
     )
