@@ -134,20 +134,26 @@ typedef void score_function(const gemm_depth *depth, const real *q, const char *
 
 FOR_EACH_DTYPE(SCORES_OF)
 
+/* Rows that see the same keys are taken together, whatever group they are of. */
 static void score_dots(const block_work *w, const key_tile *tile, const row_group *groups,
                        int n_groups, real *s0)
 {
     const gemm_depth depth = cut_in_parts(w->ldq, SCORE_PART * LANES, w->pairs);
     const lane_rows *k = &tile->k_rows;
     score_function *const *functions = OF_DTYPE(scores, k->dtype);
-    for (int g = 0; g < n_groups; g++) {
-        const ptrdiff_t first = groups[g].first, n = groups[g].last - first;
-        const ptrdiff_t row = groups[g].row, rows = groups[g].rows;
-        for (ptrdiff_t i = 0; i < rows;) {
-            const int log2_rows = rows - i >= 4 ? 2 : rows - i >= 2;
-            functions[log2_rows](&depth, w->q + (row + i) * w->ldq, k->data + first * k->stride,
-                                 k->stride, n, s0 + (row - groups[0].row + i) * SCORE_LD + first);
-            i += (ptrdiff_t)1 << log2_rows;
+    for (int g = 0; g < n_groups;) {
+        const ptrdiff_t first = groups[g].first, last = groups[g].last;
+        ptrdiff_t row = groups[g].row, end = row;
+        while (g < n_groups && groups[g].row == end && groups[g].first == first &&
+               groups[g].last == last) {
+            end += groups[g++].rows;
+        }
+        while (row < end) {
+            const int log2_rows = end - row >= 4 ? 2 : end - row >= 2;
+            functions[log2_rows](&depth, w->q + row * w->ldq, k->data + first * k->stride,
+                                 k->stride, last - first,
+                                 s0 + (row - groups[0].row) * SCORE_LD + first);
+            row += (ptrdiff_t)1 << log2_rows;
         }
     }
 }
