@@ -83,15 +83,20 @@ def test_kept_for_the_next():
 
 
 def test_a_smaller_one_may_take_half_and_no_less():
-    places = []
-    for n_bytes in (4 * LARGE, 2 * LARGE, LARGE):
-        x = result(n_bytes)
-        places.append(address(x))
-        del x
-    assert places[0] == places[1]  # half of it
-    y, z = result(4 * LARGE), result(LARGE)
-    assert address(y) == places[0]
-    assert address(z) != address(y)
+    """In a process that keeps nothing yet, where the choice is known."""
+    code = """
+from test_results import LARGE, address, result
+for n_bytes in (4 * LARGE, 2 * LARGE, LARGE):
+    x = result(n_bytes)
+    print(address(x))
+    del x
+y, z = result(4 * LARGE), result(LARGE)
+print(address(y), address(z))
+"""
+    whole, half, _, again, other = run(code)
+    assert half == whole
+    assert again == whole
+    assert other != whole
 
 
 def test_no_two_arrays_share():

@@ -232,7 +232,7 @@ print(after - before)
 
 def test_who_said_stop_is_not_asked_again(tmp_path):
     """What raised is still to come out of the call; a handler must not run beside it."""
-    program = compile_program(tmp_path, "poll_once", "pool", "arena", "cpu", "seam")
+    program = compile_program(tmp_path, "poll_once", "pool", "arena", "results", "cpu", "seam")
     run = subprocess.run([program], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.split() == ["1", "1"]
 
