@@ -224,6 +224,34 @@ def test_weights_of_scores_far_apart(unit, rng, dtype, d, masked):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("term", ["none", "mask", "bias", "slopes"])
+def test_the_scale_is_not_rounded(unit, rng, dtype, term):
+    """Sums of whole numbers are exact, and scale log2(e), rounded, would alone cost a weight up to
+    2 u kappa: an eighth of u kappa is allowed. Without a fused multiply-add the product rounds."""
+    kind = np.dtype(dtype).type
+    query = rng.integers(-8, 9, (1, 100, 4)).astype(dtype)
+    key = rng.integers(-8, 9, (1, 300, 4)).astype(dtype)
+    scales = 0.30 + 0.0004 * np.arange(400)
+    product = scales * np.log2(np.e)
+    lost = np.abs(product.astype(np.float32) - product) / product
+    options = {
+        "none": {},
+        "mask": {"mask": rng.standard_normal((100, 300)).astype(dtype)},
+        "bias": {"bias": rng.standard_normal((100, 300)).astype(dtype)},
+        "slopes": {"alibi_slopes": np.array([0.25]), "query_offset": 100},
+    }[term]
+    for scale in scales[np.argsort(lost)[-3:]]:
+        _, weights = selfattn.attention(
+            query, key, key, scale=scale, return_weights=True, **options
+        )
+        expected = oracle.attention(query, key, key, scale=scale, **options)
+        u, tiny = oracle.unit_roundoff(kind), oracle.smallest_normal(kind)
+        kappa = scale * (np.abs(query) @ np.abs(key).swapaxes(1, 2)).max(axis=-1, keepdims=True)
+        bound = (8 + kappa * (2 if unit == "scalar" else 1 / 8)) * u * expected.weights + tiny
+        assert (np.abs(weights - expected.weights) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", ["normal", "positive", "large"])
 @pytest.mark.parametrize("shape", [(256, 256, 64), (96, 1500, 33), (1, 1100, 128)])
 def test_rms_at_most_twice_numpys(unit, rng, dtype, kind, shape):

@@ -7,8 +7,6 @@
  *   TILE_ROWS, TILE_VECTORS, MAX_ACCUMULATORS      shape of the register tile, see gemm_simd.h
  *   SCORE_PART                       products of a chain; 16 is 3 % faster than 8, which is exacter.
  *                                    VALUE_PART in gemm_simd.h follows it
- *   SPLIT_FACTOR                     whether the exponential has what rounding took from its factor,
- *                                    for one more multiply-add
  *   MAX_WIDENING_ROWS                up to so many rows of a block widen numbers of 16 bits each time
  *                                    they read them
  *   v_zero v_set1 v_load v_store     loads and stores need no alignment

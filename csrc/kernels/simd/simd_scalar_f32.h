@@ -17,7 +17,6 @@
 #define TILE_VECTORS 2
 #define EXP_CHAINS 4
 #define SCORE_PART 6
-#define SPLIT_FACTOR 1
 #define MAX_WIDENING_ROWS 4
 #define MAX_ACCUMULATORS 8
 

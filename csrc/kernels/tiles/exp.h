@@ -123,9 +123,9 @@ static SA_INLINE void exp2_series(const int n, const int lowest, const int degre
 }
 
 /* The n * LANES numbers from s on become 2^(s c + low - m), origin = v_origin(m); low only if
- * has_low, else s times what rounding took from c, if SPLIT_FACTOR. 0 below the smallest normal
- * number and for s = -inf, and NaN stays NaN, unless e->normal. Needs s c < m + 1 and |m| <
- * MAX_ORIGIN. Returns the sum of the n vectors. */
+ * has_low, else s times what rounding took from c. 0 below the smallest normal number and for s =
+ * -inf, and NaN stays NaN, unless e->normal. Needs s c < m + 1 and |m| < MAX_ORIGIN. Returns the sum
+ * of the n vectors. */
 static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const bool has_low,
                                   const exp_constants *e, vec origin)
 {
@@ -136,7 +136,7 @@ static SA_INLINE vec exp2_shifted(const int n, real *s, const real *low, const b
         f[i] = v_split(x, e->factor, origin, &k[i]);
         if (has_low) {
             f[i] = v_add(f[i], v_load(low + i * LANES));
-        } else if (SPLIT_FACTOR) {
+        } else {
             f[i] = v_fma(x, e->factor_low, f[i]);
         }
     }

@@ -89,7 +89,7 @@ static SA_INLINE void add_split(const bool is_scaled, split_scale scale, real *s
                                 vec high, vec rest)
 {
     const vec x = v_load(s), a = is_scaled ? x : v_mul(scale.high, x);
-    if (SPLIT_FACTOR && !is_scaled) {
+    if (!is_scaled) {
         rest = v_add(rest, v_fma(scale.low, x, v_product_error(scale.high, x, a)));
     }
     vec error;

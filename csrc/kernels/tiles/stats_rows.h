@@ -47,7 +47,7 @@ static SA_INLINE vec weigh_logits(const int n, const real *p, const real *t, con
         vec x = v_fma(t_i, c, minus_m);
         if (has_low) {
             x = v_add(x, v_load(low + i * LANES));
-        } else if (SPLIT_FACTOR) {
+        } else {
             x = v_fma(t_i, c_low, x);
         }
         x = v_max(x, v_set1(2 * MIN_EXPONENT));
