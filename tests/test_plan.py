@@ -184,6 +184,14 @@ def test_four_blocks_for_a_thread(plan, n_q, planes, threads, rows, blocks):
     assert (p.block_rows, p.blocks_per_head, p.n_threads) == (rows, blocks, threads)
 
 
+@pytest.mark.parametrize(("n", "threads", "rows"), [
+    (700, 2, 96), (1000, 2, 120), (1000, 4, 96), (4000, 8, 96), (4000, 2, 144),
+])  # fmt: skip
+def test_threads_share_no_less_than_96_rows_of_kept_weights(plan, n, threads, rows):
+    """Steps of 24 rows for what is kept, of 96 for threads, end at 96."""
+    assert plan(n_q=n, n_k=n, keeps_p=1, threads=threads).block_rows == rows
+
+
 @pytest.mark.parametrize(("n_q", "n_k", "planes", "threads", "chunks"), [
     (1, 100_000, 1, 2, 196), (1, 100_000, 1, 1, 1), (1, 10_000, 3, 2, 20), (1, 10_000, 4, 2, 1),
     (1, 10_240, 3, 2, 20), (1, 10_241, 3, 2, 21), (1, 512, 1, 2, 1), (1, 513, 1, 2, 2),

@@ -5,6 +5,7 @@ Results here are large and cheap: one key, whose value every query returns.
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -167,25 +168,51 @@ print(most - before, two - before, size() - before)
     assert after < 1000
 
 
+LIMITED = """
+import resource
+import numpy as np
+import selfattn
+from test_results import result
+result(2**20)
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+def limit(n_bytes):
+    resource.setrlimit(resource.RLIMIT_AS, (-1 if n_bytes is None else in_use + n_bytes, -1))
+"""
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of a process's memory")
 def test_kept_memory_makes_room():
-    """Where the process may have no more, what is kept goes before a MemoryError."""
+    """Where the process may have no more, what is kept goes before a MemoryError: of a result, and
+    of 39 MB of scratch."""
     code = """
-import resource
-from test_results import result
-one = result(2**20)
-in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (in_use + 1300 * 10**6, -1))
-for n_bytes in (400 * 10**6, 1000 * 10**6):
-    x = result(n_bytes)
-    del x
-try:
-    result(1400 * 10**6)
-except MemoryError as error:
-    print(type(error).__name__)
-print(result(400 * 10**6, 7).max())
+def attempt(call):
+    result(900 * 10**6)  # kept
+    limit(920 * 10**6)
+    try:
+        print(call().max())
+    except MemoryError as error:
+        print(type(error).__name__)
+    limit(None)
+query, key = np.ones((64, 4), np.float32), np.ones((400_000, 4), np.float32)
+out = np.empty((64, 4), np.float32), np.empty((64, 400_000), np.float32)
+in_use += key.nbytes + out[1].nbytes
+attempt(lambda: result(400 * 10**6, 7))
+attempt(lambda: result(901 * 10**6, 8))
+attempt(lambda: result(1000 * 10**6))
+attempt(lambda: selfattn.attention(query, key, key, out=out, return_weights=True)[0])
 """
-    assert run(code) == ["MemoryError", "7.0"]
+    assert run(LIMITED + code) == ["7.0", "8.0", "MemoryError", "1.0"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of a process's memory")
+def test_nothing_is_kept_of_a_ration():
+    """A process that may have only so much memory has all of it for other arrays."""
+    code = """
+limit(600 * 10**6)
+result(500 * 10**6)
+print(np.ones(500 * 10**6, np.uint8).min())
+"""
+    assert run(LIMITED + code) == ["1"]
 
 
 def test_a_forked_child_has_memory_of_its_own():
@@ -200,6 +227,29 @@ def test_a_forked_child_has_memory_of_its_own():
     z = result(fill=5)
     assert (x == 1).all()
     assert (z == 5).all()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS lists no maps in a file")
+def test_what_a_child_shares_is_not_kept():
+    """The system cannot take pages that two processes have, so they go when the array goes; what
+    the parent makes after the fork stays as before."""
+    x = result(5 * LARGE)
+    place = address(x)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        del x
+        with open("/proc/self/maps") as maps:
+            starts = [tuple(int(n, 16) for n in line.split()[0].split("-")) for line in maps]
+        assert not any(start <= place < end for start, end in starts)
+        y = result(5 * LARGE)
+        place = address(y)
+        del y
+        assert address(result(5 * LARGE)) == place
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_threads_that_make_and_drop_results():

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "results.h"
 #include "seam.h"
 
 static const size_t KEEP_BYTES = (size_t)8 << 20;
@@ -16,11 +17,11 @@ static sa_arena *kept;
 
 static sa_arena *arena_new(size_t bytes)
 {
-    sa_arena *arena = sa_alloc(sizeof *arena);
+    sa_arena *arena = sa_claim(sizeof *arena);
     if (!arena) {
         return NULL;
     }
-    arena->memory = sa_alloc(bytes);
+    arena->memory = sa_claim(bytes);
     arena->bytes = bytes;
     if (!arena->memory) {
         sa_free(arena);

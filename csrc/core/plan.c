@@ -113,7 +113,7 @@ static ptrdiff_t choose_block_rows(const sa_plan *plan, ptrdiff_t n_items, int n
     }
     while (n_threads > 1 && block > SA_BLOCK_ROWS &&
            n_items * divide_up(rows, block) < 4 * (ptrdiff_t)n_threads) {
-        block -= SA_BLOCK_ROWS;
+        block = block > 2 * SA_BLOCK_ROWS ? block - SA_BLOCK_ROWS : SA_BLOCK_ROWS;
     }
     const ptrdiff_t equal = rows ? divide_up(rows, divide_up(rows, block)) : 0;
     block = divide_up(equal, SA_SCORE_ROWS) * SA_SCORE_ROWS;

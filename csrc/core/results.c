@@ -20,6 +20,7 @@ typedef struct result {
     struct result *next;
     char *memory;
     size_t bytes;
+    bool is_shared; /* a process forked since has these pages, too */
 } result;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,19 +41,21 @@ static void free_list(result *list)
     }
 }
 
+void *sa_claim(size_t bytes)
+{
+    void *memory = sa_alloc(bytes);
+    return memory || !sa_results_free_all() ? memory : sa_alloc(bytes);
+}
+
 static result *result_new(size_t bytes)
 {
-    result *r = sa_alloc(sizeof *r);
+    result *r = sa_claim(sizeof *r);
     if (!r) {
         return NULL;
     }
     r->bytes =
         bytes < SA_LARGE_RESULT ? bytes : (bytes + SA_HUGE_PAGE - 1) / SA_HUGE_PAGE * SA_HUGE_PAGE;
-    r->memory = sa_alloc(bytes);
-    if (!r->memory) {
-        sa_results_free_all();
-        r->memory = sa_alloc(bytes);
-    }
+    r->memory = sa_claim(bytes);
     if (!r->memory) {
         sa_free(r);
         return NULL;
@@ -92,6 +95,7 @@ void *sa_result_take(size_t bytes)
     if (!r) {
         return NULL;
     }
+    r->is_shared = false;
     pthread_mutex_lock(&lock);
     push(&taken, r);
     pthread_mutex_unlock(&lock);
@@ -128,9 +132,11 @@ static result *stop_using(const void *memory)
     return r;
 }
 
+/* The system passes over pages that another process has, too: they would be kept and not lent. */
 static void keep(result *r)
 {
-    if (r->bytes < SA_LARGE_RESULT || r->bytes > KEEP_BYTES || !sa_lend(r->memory, r->bytes)) {
+    const bool may_keep = r->bytes >= SA_LARGE_RESULT && r->bytes <= KEEP_BYTES && !r->is_shared;
+    if (!may_keep || !sa_lend(r->memory, r->bytes)) {
         result_free(r);
         return;
     }
@@ -160,14 +166,22 @@ void *sa_result_resize(void *memory, size_t bytes)
     return resized;
 }
 
-void sa_results_free_all(void)
+bool sa_results_free_all(void)
 {
     pthread_mutex_lock(&lock);
     result *all = kept;
     kept = NULL;
     pthread_mutex_unlock(&lock);
     free_list(all);
+    return all != NULL;
 }
 
 void sa_results_before_fork(void) { pthread_mutex_lock(&lock); }
-void sa_results_after_fork(void) { pthread_mutex_unlock(&lock); }
+
+void sa_results_after_fork(void)
+{
+    for (result *r = taken; r; r = r->next) {
+        r->is_shared = true;
+    }
+    pthread_mutex_unlock(&lock);
+}

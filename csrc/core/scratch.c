@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "cpu.h"
 #include "pool.h"
+#include "results.h"
 #include "seam.h"
 #include "status.h"
 
@@ -24,7 +25,7 @@ sa_status sa_run_with_scratch(const sa_scratch_job *job, int n_threads, const sa
     enum { ON_STACK = 64 };
     sa_arena *few[ON_STACK];
     const int most = job->n_items < n_threads ? (int)job->n_items : n_threads;
-    sa_arena **arenas = most <= ON_STACK ? few : sa_alloc((size_t)most * sizeof few[0]);
+    sa_arena **arenas = most <= ON_STACK ? few : sa_claim((size_t)most * sizeof few[0]);
     int n_arenas = 0;
     while (arenas && n_arenas < most && (arenas[n_arenas] = sa_arena_take(job->scratch_bytes))) {
         n_arenas++;

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #ifdef SA_TEST_BUILD
 bool sa_test_refuses(void);           /* asked once for each request */
@@ -43,10 +45,27 @@ void sa_free(void *memory)
     free(memory);
 }
 
+#ifdef MADV_FREE
+/* Whether the process may have only so many addresses, or the machine promises only what it has: lent
+ * memory counts there as if it were in use. */
+static bool is_rationed(void)
+{
+    struct rlimit addresses;
+    char policy = '0';
+    FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+    if (file) {
+        policy = (char)getc(file);
+        fclose(file);
+    }
+    return policy == '2' || getrlimit(RLIMIT_AS, &addresses) != 0 ||
+           addresses.rlim_cur != RLIM_INFINITY;
+}
+#endif
+
 bool sa_lend(void *memory, size_t bytes)
 {
 #ifdef MADV_FREE
-    return madvise(memory, bytes, MADV_FREE) == 0;
+    return !is_rationed() && madvise(memory, bytes, MADV_FREE) == 0;
 #else
     (void)memory, (void)bytes;
     return false;

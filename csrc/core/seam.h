@@ -14,7 +14,8 @@ enum { SA_HUGE_PAGE = 1 << 21 };
 void *sa_alloc(size_t bytes);
 void sa_free(void *memory);
 /* Lets the system have the pages of sa_alloc's memory when it needs them: what they hold is lost
- * then, until they are written again. False if the system knows no such thing. */
+ * then, until they are written again. False if the system knows no such thing, or would not have
+ * more to give. */
 bool sa_lend(void *memory, size_t bytes);
 
 /* pthread_create: 0, or an error number. */
