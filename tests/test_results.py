@@ -205,6 +205,19 @@ attempt(lambda: selfattn.attention(query, key, key, out=out, return_weights=True
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of a process's memory")
+def test_resize_without_memory():
+    code = """
+x = result(400 * 10**6, 3)
+limit(500 * 10**6)
+try:
+    x.resize(200 * 10**6)
+except MemoryError as error:
+    print(type(error).__name__, x.shape[1], x.min())
+"""
+    assert run(LIMITED + code) == ["MemoryError", "1024", "3.0"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no limit of a process's memory")
 def test_nothing_is_kept_of_a_ration():
     """A process that may have only so much memory has all of it for other arrays."""
     code = """
