@@ -228,12 +228,11 @@ def test_weights_of_scores_far_apart(unit, rng, dtype, d, masked):
 def test_the_scale_is_not_rounded(unit, rng, dtype, term):
     """Sums of whole numbers are exact, and scale log2(e), rounded, would alone cost a weight up to
     2 u kappa: an eighth of u kappa is allowed. Without a fused multiply-add the product rounds."""
-    kind = np.dtype(dtype).type
     query = rng.integers(-8, 9, (1, 100, 4)).astype(dtype)
     key = rng.integers(-8, 9, (1, 300, 4)).astype(dtype)
     scales = 0.30 + 0.0004 * np.arange(400)
-    product = scales * np.log2(np.e)
-    lost = np.abs(product.astype(np.float32) - product) / product
+    product = scales / np.log(np.longdouble(2))
+    lost = np.abs(product.astype(dtype) - product) / product
     options = {
         "none": {},
         "mask": {"mask": rng.standard_normal((100, 300)).astype(dtype)},
@@ -245,7 +244,7 @@ def test_the_scale_is_not_rounded(unit, rng, dtype, term):
             query, key, key, scale=scale, return_weights=True, **options
         )
         expected = oracle.attention(query, key, key, scale=scale, **options)
-        u, tiny = oracle.unit_roundoff(kind), oracle.smallest_normal(kind)
+        u, tiny = oracle.unit_roundoff(dtype), oracle.smallest_normal(dtype)
         kappa = scale * (np.abs(query) @ np.abs(key).swapaxes(1, 2)).max(axis=-1, keepdims=True)
         bound = (8 + kappa * (2 if unit == "scalar" else 1 / 8)) * u * expected.weights + tiny
         assert (np.abs(weights - expected.weights) <= bound).all()
